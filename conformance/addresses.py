@@ -1,0 +1,47 @@
+"""Addresses in the harness: the one place that parses and prints them.
+
+Shares no code with the reference server, on purpose: an oracle that parsed with the server's own
+parser would certify its errors.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Literal
+
+Address = IPv4Address | IPv6Address
+Family = Literal["ipv4", "ipv6"]
+
+LOOPBACK_V4 = IPv4Address("127.0.0.1")
+LOOPBACK_V6 = IPv6Address("::1")
+
+
+def parse(text: str) -> Address:
+    """Return the address that ``text`` names, in any form of RFC 4291 section 2.2.
+
+    White space around is ignored. Raises ValueError for anything else.
+    """
+    return ip_address(text.strip())
+
+
+def family(address: Address) -> Family:
+    """Return ``"ipv4"`` or ``"ipv6"``."""
+    return "ipv4" if address.version == 4 else "ipv6"
+
+
+def canonical(address: Address) -> str:
+    """Return the text of RFC 5952 section 4."""
+    return address.compressed
+
+
+def is_loopback(address: Address) -> bool:
+    """Say whether the harness may bind and talk to ``address`` outside a namespace of its own."""
+    if isinstance(address, IPv6Address):
+        return address == LOOPBACK_V6
+    return address.is_loopback
+
+
+def with_port(address: Address | str, port: int) -> str:
+    """Return ``address:port``, an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    text = str(address)
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
