@@ -3,7 +3,7 @@
     ConformanceError
     ├── UsageError            2   a wrong option, file or value: the user can mend it
     │   └── ScenarioError     2   a scenario file is wrong; carries file:line:column problems
-    ├── EnvironmentError_     3   this machine cannot run what was required
+    ├── MachineError     3   this machine cannot run what was required
     ├── AdapterError          4   the adapter or the server could not be started, or broke the contract
     │   └── AdapterUnsupported    (no exit code) the adapter says that the server cannot do this
     └── HarnessBug           70   ours; please report it
@@ -64,7 +64,7 @@ class ScenarioError(UsageError):
         self.problems = tuple(problems)
 
 
-class EnvironmentError_(ConformanceError):
+class MachineError(ConformanceError):
     """This machine cannot run what was required; the message names what is missing."""
 
     exit_code = ExitCode.ENVIRONMENT

@@ -93,6 +93,8 @@ class MailStore(Interface):
 
     async def remove(self, mailbox_id: int, message_ids: Sequence[int]) -> None: ...
     async def copy(self, mailbox_id: int, message_ids: Sequence[int], target_mailbox_id: int) -> None: ...
+    def watch(self, mailbox_id: int, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have ``changed`` called, in the loop, after each change of a mailbox; call the result to stop."""
 
 
 @dataclass(frozen=True, slots=True)

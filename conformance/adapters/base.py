@@ -77,7 +77,8 @@ class Hello(Value):
     version: str
     path: str = Field(default="", description="The binary, where there is one")
     follows: tuple[Literal["page"], ...] = Field(
-        default=(), description="['page'] when the server claims to follow the IPv6 page: binds it to levels with *"
+        default=(),
+        description="['page'] when the server claims to follow the IPv6 page: binds it to levels with *",
     )
     capabilities: tuple[str, ...] = ()
     limitations: tuple[Limitation, ...] = ()
@@ -180,7 +181,7 @@ class AdminRequest(Value):
         description="Fields by the names of the HTTP contract, as typed: white space and wrong text included",
     )
     over: Literal["ipv4", "ipv6"] = "ipv4"
-    password: Literal["right", "wrong", "none"] = "right"
+    password: Literal["right", "wrong", "none"] = "right"  # noqa: S105 - it says which
 
 
 class AdminAnswer(Value):

@@ -13,7 +13,7 @@ REPORT_SCHEMA = 1
 class Verdict(StrEnum):
     """The verdict on a case or a judgement. The blame is in the word."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
     """The server does not meet a MUST."""
     WARN = "warn"
@@ -63,6 +63,10 @@ class State(StrEnum):
     NOT_COVERED = "not_covered"
 
 
+Fault = Literal["", "adapter", "scenario", "harness"]
+"""Whose fault an ``error`` is; decides the exit code."""
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,6 +104,7 @@ class CaseRecord(_Record):
     requirements: tuple[str, ...]
     verdict: Verdict
     reason: str = Field(default="", description="Why it is not a pass, in one sentence")
+    fault: Fault = ""
     judgements: tuple[Judgement, ...] = ()
     transcript: tuple[TranscriptLine, ...] = ()
     log_tail: str = ""

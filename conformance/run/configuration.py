@@ -1,0 +1,124 @@
+"""From what a scenario says of the server to what an adapter is given: numbers, times, names."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from conformance.adapters.base import (
+    AccountSpec,
+    Configuration,
+    HostSpec,
+    LimitsSpec,
+    PortSpec,
+    RangeSpec,
+)
+from conformance.addresses import parse
+from conformance.network.ports import PortPool
+from conformance.scenario import model
+
+PAST_AND_FUTURE = timedelta(hours=1)
+
+
+class Numbers:
+    """The port numbers of one case, and the sockets that hold those which are to be in use."""
+
+    def __init__(self) -> None:
+        self._pool = PortPool()
+        self._held: list[socket.socket] = []
+        self._shared: dict[str, int] = {}
+        self.taken: set[str] = set()
+        """Names of ports whose number another program holds: the harness itself."""
+
+    def specs(self, ports: Sequence[model.Port]) -> tuple[PortSpec, ...]:
+        """Return the ports with their numbers; 0 where any free one will do."""
+        shared = {port.number for port in ports} - {"any", "in_use"}
+        for name in shared:
+            if name not in self._shared:
+                users = [port for port in ports if name in (port.name, port.number)]
+                self._shared[name] = self._pool.reserve([parse(port.address) for port in users])
+        return tuple(
+            PortSpec(name=port.name, protocol=port.protocol, address=port.address, number=self._number(port))
+            for port in ports
+        )
+
+    def _number(self, port: model.Port) -> int:
+        if port.number == "in_use":
+            held = self._pool.hold(parse(port.address))
+            self._held.append(held)
+            self.taken.add(port.name)
+            number: int = held.getsockname()[1]
+            return number
+        key = port.name if port.number == "any" else port.number
+        return self._shared.get(key, 0)
+
+    def release(self) -> None:
+        """Let the held numbers go."""
+        for held in self._held:
+            held.close()
+        self._held.clear()
+
+
+def range_spec(ip_range: model.IpRange, now: datetime) -> RangeSpec:
+    """Return a range with its expiry as a time."""
+    return RangeSpec(
+        name=ip_range.name,
+        priority=ip_range.priority,
+        lower=ip_range.lower,
+        upper=ip_range.upper,
+        expires=_expiry(ip_range.expires, now),
+        allow=ip_range.allow,
+        deliver=ip_range.deliver,
+        require_auth=ip_range.require_auth,
+        require_tls_for_auth=ip_range.require_tls_for_auth,
+        spam_protection=ip_range.spam_protection,
+        virus_protection=ip_range.virus_protection,
+    )
+
+
+def _expiry(word: str, now: datetime) -> str | None:
+    if word == "never":
+        return None
+    if word == "past":
+        return f"{now - PAST_AND_FUTURE:%Y-%m-%d %H:%M:%S}"
+    if word == "future":
+        return f"{now + PAST_AND_FUTURE:%Y-%m-%d %H:%M:%S}"
+    return word
+
+
+def configuration(scenario: model.Scenario, numbers: Numbers) -> Configuration:
+    """Return the configuration that a case begins with."""
+    if scenario.server == "default":
+        return Configuration(default=True)
+    server = scenario.server
+    now = datetime.now(UTC)
+    ranges = server.ip_ranges
+    return Configuration(
+        ports=numbers.specs(server.ports),
+        ip_ranges=None if ranges is None else tuple(range_spec(one, now) for one in ranges),
+        limits=LimitsSpec(**server.limits.model_dump()),
+        accounts=tuple(AccountSpec(**account.model_dump()) for account in server.accounts),
+        host=HostSpec(ipv6=server.host.ipv6),
+    )
+
+
+def changed(before: Configuration, change: model.Change, numbers: Numbers) -> Configuration:
+    """Return the configuration after a change of the running server."""
+    now = datetime.now(UTC)
+    ports = tuple(port for port in before.ports if port.name not in change.delete_ports)
+    ranges = before.ip_ranges
+    if change.add_ip_ranges or change.replace_ip_ranges or change.delete_ip_ranges:
+        replaced = {one.name: range_spec(one, now) for one in change.replace_ip_ranges}
+        kept = (one for one in ranges or () if one.name not in change.delete_ip_ranges)
+        ranges = (
+            *(replaced.get(one.name, one) for one in kept),
+            *(range_spec(one, now) for one in change.add_ip_ranges),
+        )
+    return before.model_copy(
+        update={
+            "ports": (*ports, *numbers.specs(change.add_ports)),
+            "ip_ranges": ranges,
+            "limits": before.limits if change.limits is None else LimitsSpec(**change.limits.model_dump()),
+        }
+    )

@@ -1,0 +1,199 @@
+"""One case: needs, server, steps, record. Server faults become verdicts here, never exceptions."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from conformance.adapters.base import Adapter, missing_features
+from conformance.errors import (
+    AdapterError,
+    AdapterUnsupported,
+    ConformanceError,
+    MachineError,
+    UsageError,
+)
+from conformance.network.modes import Network
+from conformance.requirements import Catalogue
+from conformance.run.configuration import configuration
+from conformance.run.context import Context, ControlFailed, ScenarioAtFault
+from conformance.run.steps import action_of, perform
+from conformance.scenario import needs
+from conformance.scenario.case import Case
+from conformance.verdict import judge
+from conformance.verdict.model import CaseRecord, Fault, Verdict
+
+LOG_LINES = 40
+"""Of the server's log, shown with a case that did not pass."""
+
+
+@dataclass
+class Bench:
+    """What the cases of one process share: the adapter with its server, the network, the catalogue."""
+
+    adapter: Adapter
+    network: Network
+    catalogue: Catalogue
+    workdir: Path
+    replay: Callable[[Case], str] = lambda _case: ""
+    reusable: bool = False
+    """Whether the server that runs now can be configured anew for the next case."""
+    _numbers: count[int] = field(default_factory=lambda: count(1))
+
+    def fresh_directory(self) -> Path:
+        """Return a new empty folder for a server."""
+        path = self.workdir / f"server-{next(self._numbers)}"
+        path.mkdir()
+        return path
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a case ended before its last step; ``verdict`` None: as its judgements say."""
+
+    verdict: Verdict | None = None
+    reason: str = ""
+    fault: Fault = ""
+
+
+def run_case(case: Case, bench: Bench) -> CaseRecord:
+    """Run one case and return its record; raises nothing but KeyboardInterrupt."""
+    try:
+        hello = bench.adapter.hello()
+    except ConformanceError as error:
+        return _record(case, bench, None, _ended(error))
+    lacking = missing_features(needs.features(case.scenario), hello)
+    if lacking:
+        return _record(
+            case, bench, None, _End(Verdict.UNSUPPORTED, f"{lacking[0].feature}: {lacking[0].reason}")
+        )
+    absent = [text for need in needs.network_needs(case.scenario) if (text := bench.network.missing(need))]
+    if absent:
+        return _record(case, bench, None, _End(Verdict.SKIPPED, absent[0]))
+    context = Context(case, bench.adapter, hello, bench.network, bench.catalogue, bench.workdir)
+    try:
+        end = _run(case, bench, context)
+    finally:
+        context.close_sessions()
+        context.numbers.release()
+    return _record(case, bench, context, end)
+
+
+def _run(case: Case, bench: Bench, context: Context) -> _End:
+    try:
+        context.begin_step("server")
+        _prepare(case, bench, context)
+        return _steps(case, context)
+    except BaseException as error:
+        bench.reusable = False
+        if not isinstance(error, Exception):
+            raise
+        return _ended(error)
+    finally:
+        if not context.alive:
+            bench.reusable = False
+
+
+def _prepare(case: Case, bench: Bench, context: Context) -> None:
+    """Bring the server to what the case begins with: the running one where that is possible."""
+    wanted = configuration(case.scenario, context.numbers)
+    context.configuration = wanted
+    special = wanted.default or not wanted.host.ipv6
+    if bench.reusable and not special:
+        try:
+            context.server_runs(bench.adapter.configure(wanted, reset=True), reopened=True)
+            return
+        except AdapterError as error:
+            # What an earlier case did to the server is not this case's matter.
+            context.transcript.record("harness", "note", f"the server could not be reused: {error}")
+    bench.reusable = False
+    running = bench.adapter.start(case.id, bench.fresh_directory(), wanted)
+    context.server_runs(running, reopened=True)
+    bench.reusable = not special
+
+
+def _steps(case: Case, context: Context) -> _End:
+    """Do the steps, then, whatever happened, those of ``finally``."""
+    try:
+        _do(case, context, "steps")
+    finally:
+        _do(case, context, "finally")
+    return _End()
+
+
+def _do(case: Case, context: Context, part: str) -> None:
+    steps = case.scenario.steps if part == "steps" else case.scenario.finally_
+    for index, step in enumerate(steps):
+        context.begin_step(part, index)
+        name = action_of(step)
+        context.transcript.action(f"{part}[{index}] {name}" + (f": {step.why}" if step.why else ""))
+        try:
+            perform(context, step)
+        except ScenarioAtFault as error:
+            position = case.position(part, index, name)
+            raise ScenarioAtFault(f"{case.file}:{position.line}:{position.column}: {error}") from error
+
+
+def _ended(error: Exception) -> _End:
+    """Blame is in the type of the error."""
+    match error:
+        case ControlFailed():
+            return _End(Verdict.INCONCLUSIVE, str(error))
+        case AdapterUnsupported():
+            return _End(Verdict.UNSUPPORTED, str(error))
+        case ScenarioAtFault() | UsageError():
+            return _End(Verdict.ERROR, str(error), "scenario")
+        case MachineError():
+            return _End(Verdict.SKIPPED, str(error))
+        case AdapterError():
+            log = f"\n{error.log}" if error.log else ""
+            return _End(Verdict.ERROR, f"{error}{log}", "adapter")
+        case _:
+            text = "".join(traceback.format_exception(error))
+            return _End(Verdict.ERROR, f"a bug of the harness, please report it:\n{text}", "harness")
+
+
+def _record(case: Case, bench: Bench, context: Context | None, end: _End) -> CaseRecord:
+    judgements = () if context is None else tuple(context.judgements)
+    if end.verdict is Verdict.INCONCLUSIVE:
+        judgements = tuple(judge.without_control(one) for one in judgements)
+    if end.verdict is Verdict.UNSUPPORTED:
+        judgements = ()
+    verdict = judge.worst([one.verdict for one in judgements] + ([end.verdict] if end.verdict else []))
+    reason = end.reason
+    if not reason and verdict not in (Verdict.PASS, Verdict.INFO):
+        first = next((one for one in judgements if one.verdict is verdict), None)
+        reason = (
+            f"{first.requirement} (line {first.line}): expected {first.expected}, got {first.actual}"
+            if first
+            else "no expectation was judged"
+        )
+    show_log = context is not None and verdict not in (Verdict.PASS, Verdict.INFO, Verdict.UNSUPPORTED)
+    return CaseRecord(
+        id=case.id,
+        scenario=case.scenario.id,
+        title=case.scenario.title,
+        file=str(case.file),
+        line=case.position().line,
+        parameters=dict(case.parameters),
+        requirements=case.scenario.requirements,
+        verdict=verdict,
+        reason=reason,
+        fault=end.fault,
+        judgements=judgements,
+        transcript=() if context is None else context.transcript.lines,
+        log_tail=_log_tail(bench.adapter) if show_log else "",
+        latencies={} if context is None else context.latencies,
+        seconds=0.0 if context is None else round(context.transcript.seconds, 4),
+        replay=bench.replay(case),
+    )
+
+
+def _log_tail(adapter: Adapter) -> str:
+    try:
+        return "\n".join(adapter.log().splitlines()[-LOG_LINES:])
+    except ConformanceError:
+        return ""

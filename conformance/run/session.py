@@ -1,0 +1,222 @@
+"""One run: the bench, the records, the report. The pytest plugin and the command line both use it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from conformance import requirements
+from conformance.adapters import registry
+from conformance.adapters.base import Adapter, Hello
+from conformance.errors import ConformanceError, ExitCode
+from conformance.network import modes
+from conformance.network.modes import Network
+from conformance.report import junit, terminal
+from conformance.report.stream import Stream
+from conformance.report.summary import Run, header, summary
+from conformance.run.options import RunOptions
+from conformance.run.runner import Bench, run_case
+from conformance.scenario import model
+from conformance.scenario.case import Case
+from conformance.verdict import baseline as baselines
+from conformance.verdict import requirements as requirement_states
+from conformance.verdict.baseline import Baseline, Review
+from conformance.verdict.model import CaseRecord, State
+from conformance.verdict.requirements import RequirementState
+
+_UNKNOWN = Hello(name="unknown", version="")
+
+
+class RunSession:
+    """Made before any thread exists: it enters the network. Ended by `close`.
+
+    In a worker of xdist only `run` and `close` are used; the controller takes the records with `add`.
+    """
+
+    def __init__(self, options: RunOptions, *, worker: bool = False) -> None:
+        options.check()
+        self.options = options
+        self.catalogue = requirements.load()
+        self.baseline = self._read_baseline()
+        self.network: Network = modes.enter(options.network, options.require_network)
+        self.records: list[CaseRecord] = []
+        self.cases: Sequence[Case] = ()
+        self.complete = True
+        """Whether every case of the profile is to run."""
+        self.interrupted = False
+        self.stopped = ""
+        """Why the run was ended early, if it was."""
+        self._began = time.monotonic()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._worker = worker
+        self._directory = tempfile.TemporaryDirectory(prefix="sixpost-")
+        self._stream = Stream(options.report_dir) if options.report_dir and not worker else None
+        self._adapter: Adapter | None = None
+        self._bench: Bench | None = None
+        self._hello: Hello = _UNKNOWN
+        self._states: dict[str, RequirementState] = {}
+        self._review = Review({}, {}, ())
+        self._code = ExitCode.HARNESS_BUG
+
+    def _read_baseline(self) -> Baseline:
+        named = self.options.baseline
+        if named == "none":
+            return baselines.EMPTY
+        path = Path(named) if named else baselines.DIRECTORY / f"{self.options.server}.yaml"
+        if not named and (":" in self.options.server or not path.is_file()):
+            return baselines.EMPTY
+        return baselines.read(path, self.catalogue)
+
+    # --- cases ---
+
+    @property
+    def bench(self) -> Bench:
+        """The adapter with its server, made when it is first needed."""
+        if self._bench is None:
+            directory = Path(self._directory.name)
+            adapter_directory = directory / "adapter"
+            adapter_directory.mkdir()
+            self._adapter = registry.create(self.options.server, self.options.settings, adapter_directory)
+            self._bench = Bench(
+                self._adapter, self.network, self.catalogue, directory, replay=self.options.replay
+            )
+        return self._bench
+
+    def in_profile(self, case: Case) -> bool:
+        """Say whether a case belongs to the profile of this run."""
+        profile = case.scenario.profile or (
+            "core"
+            if any(self.catalogue[name].level == "MUST" for name in case.scenario.requirements)
+            else "full"
+        )
+        order = ("core", "full", "slow")
+        return order.index(profile) <= order.index(self.options.profile)
+
+    def begin(self, existing: Sequence[Case], planned: Sequence[Case]) -> None:
+        """Take note of all cases of the profile, and of those that are to run; write the header."""
+        self.cases = existing
+        self.complete = len(planned) == len(existing)
+        if self._worker:
+            return
+        try:
+            self._hello = self.bench.adapter.hello()
+        except ConformanceError:
+            # The first case meets the same error and reports it.
+            self._hello = _UNKNOWN.model_copy(update={"name": self.options.server})
+        if self._stream is not None:
+            self._stream.header(header(self._run(), len(planned)))
+
+    def run(self, case: Case) -> CaseRecord:
+        """Run one case."""
+        return run_case(case, self.bench)
+
+    def add(self, record: CaseRecord) -> None:
+        """Take the record of a finished case."""
+        self.records.append(record)
+        if self._stream is not None:
+            self._stream.case(record)
+
+    def hopeless(self, record: CaseRecord) -> bool:
+        """Say whether no further case can come to anything: the server never started."""
+        return record.fault == "adapter" and not any(one.judgements for one in self.records)
+
+    # --- the end ---
+
+    def finish(self) -> ExitCode:
+        """Compute states and exit code, and write the reports."""
+        self._states = requirement_states.states(
+            self.records, self.cases, self.catalogue, self.options.profile
+        )
+        plain = {name: one.state for name, one in self._states.items()}
+        known = {one.id: plain.get(one.id, State.NOT_RUN) for one in self.catalogue}
+        self._review = baselines.review(
+            self.baseline,
+            known,
+            network=self.network.mode,
+            today=datetime.now(UTC).date(),
+            complete=self.complete and self.options.profile != "core" and not self.stopped,
+        )
+        self._code = (
+            ExitCode.INTERRUPTED
+            if self.interrupted
+            else requirement_states.exit_code(
+                self.records,
+                self._states,
+                self._review,
+                fail_on_warn=self.options.fail_on_warn,
+                follows_page="page" in self._hello.follows,
+                complete=self.complete,
+            )
+        )
+        if self.options.report_dir is not None:
+            self._write_reports(self.options.report_dir)
+        return self._code
+
+    def _write_reports(self, directory: Path) -> None:
+        wall = time.monotonic() - self._began
+        content = summary(self._run(), self.records, self._states, self._code, wall)
+        if self._stream is not None:
+            self._stream.footer(content)
+        (directory / "summary.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        junit.write(directory / "junit.xml", self.records, self._hello.name)
+
+    def show(self, console: Console) -> None:
+        """Print the end of the run; "N of M MUST verified" is the last line."""
+        terminal.show(console, self.records, self._states, self.catalogue, self._review, notes=self._notes())
+        console.print(terminal.last_line(self._states))
+
+    def headline(self) -> str:
+        """Return what is judged, and where."""
+        where = f"network {self.network.mode}"
+        if self.network.fallback:
+            where += f" ({self.network.fallback})"
+        server = f"{self._hello.name} {self._hello.version}".strip()
+        return f"sixpost: {server}, profile {self.options.profile}, {where}"
+
+    def _notes(self) -> list[str]:
+        notes = [self.headline()]
+        if not self.complete:
+            notes.append(f"a selection: {len(self.records)} of {len(self.cases)} cases")
+        if self.stopped:
+            notes.append(f"ended early: {self.stopped}")
+        if self.options.report_dir is not None:
+            notes.append(f"report: {self.options.report_dir}")
+        if self._code:
+            notes.append(f"exit code {int(self._code)}: {_MEANING[self._code]}")
+        return notes
+
+    def _run(self) -> Run:
+        return Run(self._hello, self.options.server, self.options.profile, self.network.mode, self._started)
+
+    def close(self) -> None:
+        """End the server and remove everything that is temporary."""
+        try:
+            if self._adapter is not None:
+                self._adapter.close()
+        finally:
+            if self._stream is not None:
+                self._stream.close()
+            self._directory.cleanup()
+
+
+_MEANING = {
+    ExitCode.DOES_NOT_CONFORM: "the server does not conform, or the baseline is stale",
+    ExitCode.USAGE: "a scenario is wrong",
+    ExitCode.ENVIRONMENT: "this machine cannot run what is required",
+    ExitCode.NOT_STARTED: "the adapter or the server could not be started",
+    ExitCode.NOTHING_VERIFIED: "nothing was verified",
+    ExitCode.HARNESS_BUG: "a bug of the harness; please report it with the lines above",
+    ExitCode.INTERRUPTED: "interrupted; what ran until then is reported",
+}
+
+
+def special(case: Case) -> bool:
+    """Say whether a case needs a server of its own: these come last, so that the others share one."""
+    server = case.scenario.server
+    return server == "default" or (isinstance(server, model.Server) and not server.host.ipv6)

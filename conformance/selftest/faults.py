@@ -1,0 +1,107 @@
+"""The catalogue of faults: what is wrong, which requirements it breaks, and how it shows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from conformance.errors import UsageError
+from conformance.selftest import patches
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One deliberate fault of the reference server."""
+
+    id: str
+    sentence: str
+    """What the broken server does."""
+    breaks: tuple[str, ...]
+    """Ids of the requirements that it does not meet, each of which a run must show."""
+    seen: str
+    """What a client sees of it."""
+    apply: Callable[[], None]
+    """Builds it into this process, before the server starts."""
+
+
+FAULTS = (
+    Fault(
+        id="upper-bound-exclusive",
+        sentence="The upper bound of an IP range is outside the range.",
+        breaks=("RANGE-3",),
+        seen="a client at the upper bound is disconnected",
+        apply=patches.upper_bound_exclusive,
+    ),
+    Fault(
+        id="greeting-before-range-check",
+        sentence="The greeting goes out before the IP range is looked at.",
+        breaks=("RANGE-5",),
+        seen="a client that no range admits reads a greeting, then the close",
+        apply=patches.greeting_before_range_check,
+    ),
+    Fault(
+        id="ipv6-wildcard-takes-ipv4",
+        sentence="A port on :: answers IPv4 clients as well (IPV6_V6ONLY is 0).",
+        breaks=("BIND-5",),
+        seen="an IPv4 client gets a connection at a port that has an IPv6 address only",
+        apply=patches.ipv6_wildcard_takes_ipv4,
+    ),
+    Fault(
+        id="pop3-not-gated",
+        sentence="POP3 serves every client, whatever the IP ranges say.",
+        breaks=("RANGE-6",),
+        seen="a POP3 client that no range admits is greeted",
+        apply=patches.pop3_not_gated,
+    ),
+    Fault(
+        id="lowest-priority-wins",
+        sentence="Of several IP ranges that match, the one with the lowest priority decides.",
+        breaks=("RANGE-7",),
+        seen="a client in two ranges gets what the lesser one says",
+        apply=patches.lowest_priority_wins,
+    ),
+    Fault(
+        id="ipv6-listening-by-default",
+        sentence="A new installation listens on :: beside 0.0.0.0.",
+        breaks=("BIND-1",),
+        seen="the shipped configuration has listening IPv6 sockets",
+        apply=patches.ipv6_listening_by_default,
+    ),
+    Fault(
+        id="acknowledged-before-stored",
+        sentence="A message is answered 250 and stored some time after.",
+        breaks=("RELAY-11",),
+        seen="a message that was acknowledged is gone after a kill",
+        apply=patches.acknowledged_before_stored,
+    ),
+    Fault(
+        id="ranges-cached-until-restart",
+        sentence="A change of the IP ranges holds after the next restart or reinitialize only.",
+        breaks=("RANGE-10",),
+        seen="a client goes on to be treated by ranges that were changed",
+        apply=patches.ranges_cached_until_restart,
+    ),
+)
+"""Each turns a run red, with the requirements that it names."""
+
+UNSEEN = (
+    Fault(
+        id="storage-not-synced",
+        sentence="The database is not synced to disk before a message is acknowledged.",
+        breaks=(),
+        seen="nothing, unless the machine loses power: only the trace of system calls shows it",
+        apply=patches.storage_not_synced,
+    ),
+)
+"""Faults that no client can see; other tests catch them."""
+
+
+def find(name: str) -> Fault:
+    """Return the fault called ``name``. Raises UsageError, naming the nearest one."""
+    known = {fault.id: fault for fault in (*FAULTS, *UNSEEN)}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    raise UsageError(f"there is no fault {name!r}; {hint}")

@@ -1,0 +1,157 @@
+"""The baseline: what a server is known not to show, with reason and date. Read strictly, never ignored.
+
+An entry that is no longer true is stale, one past its date is expired; both make the run fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from conformance.errors import Problem, ScenarioError, UsageError
+from conformance.requirements import Catalogue
+from conformance.verdict.model import State
+
+Accepted = Literal["not_covered", "not_run", "unsupported", "failed", "warned", "inconclusive"]
+
+DIRECTORY = Path(__file__).parent.parent / "adapters" / "baselines"
+"""The baselines that ship with the built-in adapters: ``NAME.yaml``."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Entry(_Strict):
+    """One accepted state of one requirement."""
+
+    requirement: str
+    accept: tuple[Accepted, ...] = Field(min_length=1)
+    reason: str = Field(min_length=10)
+    expires: date
+    link: str = ""
+    network: Literal["loopback", "namespace"] | None = Field(
+        default=None, description="Applies in this network mode only"
+    )
+    line: int = 0
+
+
+class Partial(_Strict):
+    """A requirement that passes, of which something is not shown yet: said in each run, never stale."""
+
+    requirement: str
+    shown: str
+    missing: str
+    line: int = 0
+
+
+class Baseline(_Strict):
+    """A baseline file."""
+
+    server: str = ""
+    entries: tuple[Entry, ...] = ()
+    partial: tuple[Partial, ...] = ()
+
+
+EMPTY = Baseline()
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A baseline held against a run. ``stale`` has a sentence for each entry that must be mended."""
+
+    accepted: dict[str, Entry]
+    notes: dict[str, str]
+    stale: tuple[str, ...]
+
+
+def read(path: Path, catalogue: Catalogue) -> Baseline:
+    """Return the baseline in ``path``. Raises ScenarioError with the position of each mistake."""
+    try:
+        document = YAML(typ="rt").load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the baseline {path} cannot be read: {error}") from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise ScenarioError([Problem(path, line, column, f"this is not YAML: {error.problem}")]) from error
+    except YAMLError as error:
+        raise ScenarioError([Problem(path, 1, 1, f"this is not YAML: {error}")]) from error
+    if not isinstance(document, dict):
+        raise ScenarioError([Problem(path, 1, 1, "a baseline is a mapping with 'entries' and 'partial'")])
+    for part in ("entries", "partial"):
+        listed = document.get(part)
+        for index, row in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(row, dict):
+                row["line"] = document[part].lc.item(index)[0] + 1
+    try:
+        baseline = Baseline.model_validate(document)
+    except ValidationError as error:
+        raise ScenarioError([_problem(path, document, one) for one in error.errors()]) from None
+    rows: list[Entry | Partial] = [*baseline.entries, *baseline.partial]
+    unknown = [
+        Problem(path, row.line, 1, catalogue.unknown(row.requirement))
+        for row in rows
+        if row.requirement not in catalogue
+    ]
+    if unknown:
+        raise ScenarioError(unknown)
+    return baseline
+
+
+def _problem(path: Path, document: object, error: object) -> Problem:
+    assert isinstance(error, dict)
+    line = 1
+    node = document
+    for part in error["loc"]:
+        try:
+            node = node[part]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            break
+        line = getattr(getattr(node, "lc", None), "line", line - 1) + 1
+    where = ".".join(str(part) for part in error["loc"])
+    return Problem(path, line, 1, f"{where}: {error['msg']}")
+
+
+def review(
+    baseline: Baseline,
+    states: dict[str, State],
+    *,
+    network: str,
+    today: date,
+    complete: bool,
+) -> Review:
+    """Hold ``baseline`` against the states of a run.
+
+    ``complete`` is False for a run of chosen cases: what was left out says nothing about an entry.
+    """
+    accepted: dict[str, Entry] = {}
+    stale: list[str] = []
+    for entry in _applying(baseline.entries, network):
+        state = states[entry.requirement]
+        place = f"baseline line {entry.line}: {entry.requirement}"
+        if entry.expires < today:
+            stale.append(f"{place} expired on {entry.expires}; look again, then remove or extend it")
+        elif state in entry.accept:
+            accepted[entry.requirement] = entry
+        elif complete and state in (State.PASSED, State.RECORDED, State.WARNED, State.UNSUPPORTED):
+            stale.append(
+                f"{place} is {state} now, and no longer {' or '.join(entry.accept)}; remove the entry"
+            )
+    notes = {
+        row.requirement: f"partly: {row.missing}"
+        for row in baseline.partial
+        if states[row.requirement] is State.PASSED
+    }
+    return Review(accepted, notes, tuple(stale))
+
+
+def _applying(entries: Sequence[Entry], network: str) -> Iterable[Entry]:
+    return (entry for entry in entries if entry.network in (None, network))

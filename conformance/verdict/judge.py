@@ -1,0 +1,113 @@
+"""Holding what was expected against what was seen, and the words for it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from conformance.clients.outcome import CLOSED, Observation, Outcome
+from conformance.requirements import Requirement
+from conformance.scenario.model import ConnectExpectation
+from conformance.verdict.model import WORST_FIRST, Judgement, Verdict
+
+CLOSE_PASSES = 1.0
+CLOSE_WARNS = 10.0
+"""Seconds from the completed handshake to FIN or RST (RANGE-4): up to the first it passes, up to the second
+it is a lesser form, later the client hung."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One expectation held against what was seen."""
+
+    state: Literal["met", "lesser", "unmet"]
+    expected: str
+    actual: str
+
+    @property
+    def met(self) -> bool:
+        """Whether it is what was expected, without reservation."""
+        return self.state == "met"
+
+
+def found(condition: bool, expected: str, actual: str) -> Finding:
+    """Return a finding of yes or no."""
+    return Finding("met" if condition else "unmet", expected, actual)
+
+
+def verdict(finding: Finding, requirement: Requirement, *, follows_page: bool) -> Verdict:
+    """Return what a finding means for one requirement.
+
+    A policy of the page (level with ``*``) is only recorded on a server that does not claim to follow it.
+    """
+    if requirement.level == "INFO" or (requirement.page_policy and not follows_page):
+        return Verdict.INFO
+    if finding.met:
+        return Verdict.PASS
+    return Verdict.FAIL if finding.state == "unmet" and requirement.level == "MUST" else Verdict.WARN
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst of ``verdicts``; `INCONCLUSIVE` of none: nothing was proved."""
+    ranked = sorted(verdicts, key=WORST_FIRST.index)
+    return ranked[0] if ranked else Verdict.INCONCLUSIVE
+
+
+def without_control(judgement: Judgement) -> Judgement:
+    """A positive control failed: what looked like a pass proves nothing."""
+    if judgement.verdict not in (Verdict.PASS, Verdict.INFO):
+        return judgement
+    return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE})
+
+
+# --- connections ---
+
+
+def words(observation: Observation) -> str:
+    """Return what happened to a connection, for people."""
+    text = str(observation.outcome)
+    if observation.outcome in CLOSED and observation.close_delay is not None:
+        text += f" {observation.close_delay:.3f} s after the handshake"
+    if observation.outcome is Outcome.CLOSED_AFTER_TEXT and observation.received:
+        text += f" ({observation.received[:120]!r})"
+    elif observation.detail:
+        text += f" ({observation.detail})"
+    return text
+
+
+def connection(expectation: ConnectExpectation, expected: str, observation: Observation) -> Finding:
+    """Judge one connection; ``expected`` is the outcome word, with ``oracle`` resolved."""
+    wanted = CLOSED if expected == "closed" else {Outcome(expected)}
+    description = expected
+    if expectation.within is not None:
+        description += f" within {expectation.within:g} s"
+    actual = words(observation)
+    if observation.outcome not in wanted:
+        lesser = {
+            outcome
+            for word in expectation.warn
+            for outcome in (CLOSED if word == "closed" else {Outcome(word)})
+        }
+        return Finding("lesser" if observation.outcome in lesser else "unmet", description, actual)
+    return Finding(_in_time(expectation, observation), description, actual)
+
+
+def _in_time(expectation: ConnectExpectation, observation: Observation) -> Literal["met", "lesser", "unmet"]:
+    closed = observation.outcome in CLOSED
+    delay = observation.close_delay if closed else _greeting_delay(observation)
+    if delay is None:
+        return "met"
+    late = expectation.within if expectation.within is not None else (CLOSE_WARNS if closed else None)
+    slow = expectation.warn_after if expectation.warn_after is not None else None
+    if slow is None and closed and expectation.within is None:
+        slow = CLOSE_PASSES
+    if late is not None and delay > late:
+        return "unmet"
+    return "lesser" if slow is not None and delay > slow else "met"
+
+
+def _greeting_delay(observation: Observation) -> float | None:
+    if observation.first_byte_after is None or observation.connected_after is None:
+        return None
+    return observation.first_byte_after - observation.connected_after
