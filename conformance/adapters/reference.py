@@ -123,10 +123,9 @@ class ReferenceAdapter:
         http.clear(self._defaults)
         self._names = {}
         self._configuration = Configuration(host=old.host)
-        self._apply_all(configuration)
-        running = self.reinitialize()
         self._log_from = len(self._all_logs())
-        return running
+        self._apply_all(configuration)
+        return self.reinitialize()
 
     def restart(self) -> Running:
         if self._base is None:

@@ -5,6 +5,7 @@ A child leads a session of its own, so that whatever it started is ended with it
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import site
@@ -110,7 +111,7 @@ class LogFile:
             while True:
                 first = self._count - len(self._lines)
                 fresh = [self._lines[index - first] for index in range(max(looked, first), self._count)]
-                looked = self._count
+                looked = max(looked, self._count)
                 for line in fresh:
                     if wanted(line):
                         return line
@@ -135,6 +136,17 @@ class LogFile:
         self._thread.join(STOP_LIMIT)
 
 
+_alive: set[Child] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    """A harness that breaks off leaves no server behind."""
+    for child in tuple(_alive):
+        if child.owner == os.getpid():  # not in a fork of the harness
+            child.end(term=False)
+
+
 class Child:
     """A started process, its group, and the moment of its end. `end` must be called."""
 
@@ -143,10 +155,12 @@ class Child:
         self.process = process
         self._group = group
         self.pid = process.pid
+        self.owner = os.getpid()
         self._exited = threading.Event()
         self._reaped = False
         self._thread = threading.Thread(target=self._watch, name=f"exit of {self.pid}", daemon=True)
         self._thread.start()
+        _alive.add(self)
 
     def _watch(self) -> None:
         # Without reaping: the process id, and with it the group's, stays ours until `end` has used it.
@@ -176,6 +190,7 @@ class Child:
                 (os.killpg if self._group else os.kill)(self.pid, SIGKILL)
             self._thread.join()
             self._reaped = True
+            _alive.discard(self)
         return self.process.wait()
 
 

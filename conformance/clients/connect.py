@@ -9,6 +9,7 @@ with the text in ``detail``. The client says nothing before the greeting, so FIN
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Iterable
@@ -175,11 +176,24 @@ def _not_connected(
     after = now() - started
     words = error.strerror or str(error)
     name = canonical(source)
-    sock.close()
     meanwhile = _CLOSED_MEANWHILE.get(error.errno or 0)
     if meanwhile is not None:
+        received = _what_came_before(sock)
+        sock.close()
+        if received:
+            record(who, "received", printable(received))
         record(who, "reset" if meanwhile is Outcome.RESET else "closed", words)
-        return Observation(meanwhile, name, goal, connected_after=after, closed_after=after, detail=words)
+        return Observation(
+            Outcome.CLOSED_AFTER_TEXT if received else meanwhile,
+            name,
+            goal,
+            received=received,
+            connected_after=after,
+            first_byte_after=after if received else None,
+            closed_after=after,
+            detail=str(Ended.RST if meanwhile is Outcome.RESET else Ended.FIN),
+        )
+    sock.close()
     record(who, "error", words)
     if isinstance(error, ConnectionRefusedError):
         return Observation(Outcome.REFUSED, name, goal, closed_after=after, detail=words)
@@ -188,6 +202,16 @@ def _not_connected(
     if error.errno in _UNREACHABLE:
         return Observation(Outcome.UNREACHABLE, name, goal, detail=words)
     raise MachineError(f"connecting from {name} to {goal}: {words}") from error
+
+
+def _what_came_before(sock: socket.socket) -> bytes:
+    """Return the octets that wait in a socket whose connection is over already."""
+    received = b""
+    sock.settimeout(0)
+    with contextlib.suppress(OSError):
+        while len(received) < MAX_GREETING and (data := sock.recv(MAX_GREETING)):
+            received += data
+    return received
 
 
 def _watch(channel: Channel, protocol: ProtocolName, goal: str, patience: float) -> Observation:

@@ -22,7 +22,7 @@ from conformance.clients.connect import Connector
 from conformance.clients.outcome import Observation, Outcome
 from conformance.clients.record import Record, credentials, redacted_command, without
 from conformance.clients.reply import speaks
-from conformance.clients.result import FetchResult, LoginResult, Stage, outcome_words
+from conformance.clients.result import FetchResult, LoginResult, Stage, answer_at_connect
 from conformance.clients.session import PATIENCE, say_goodbye
 
 MAX_LITERAL = 32 * 1024 * 1024
@@ -103,7 +103,7 @@ def _visit(
     secrets = credentials(*login_as)
     channel = connector.open(target, port, source=source, record=record, patience=patience, secrets=secrets)
     if isinstance(channel, Observation):
-        return FetchResult(False, "connect", "", outcome_words(channel), channel.outcome)
+        return FetchResult(False, "connect", *answer_at_connect(channel), channel.outcome)
     progress = _Progress()
     lent = LentSocket(channel, patience)
     visit = _visit_pop3 if protocol == "pop3" else _visit_imap

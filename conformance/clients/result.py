@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from conformance.clients.outcome import Observation, Outcome
+from conformance.clients.record import printable
 
 Stage = Literal["connect", "helo", "auth", "mail", "rcpt", "data", "fetch"]
 """How far a client got: where it was refused, or the last stage of a success."""
@@ -59,6 +60,13 @@ class FetchResult(Result):
         return text.encode() in self.newest
 
 
-def outcome_words(observation: Observation) -> str:
-    """Return what to say about a connection that did not come to a channel."""
-    return f"{observation.outcome}: {observation.detail}" if observation.detail else str(observation.outcome)
+def answer_at_connect(observation: Observation) -> tuple[str, str]:
+    """Return code and text for a connection that did not come to a channel.
+
+    The code is "" unless the server spoke and was gone before the client could look.
+    """
+    if not observation.received:
+        words = f"{observation.outcome}: {observation.detail}" if observation.detail else observation.outcome
+        return "", str(words)
+    code, _, text = printable(observation.received).rpartition("\n")[2].removeprefix("* ").partition(" ")
+    return code, f"{text} ({observation.detail})".strip()

@@ -20,7 +20,7 @@ from conformance.clients.connect import Connector
 from conformance.clients.outcome import Observation, Outcome
 from conformance.clients.record import Record, credentials, redacted_command, without
 from conformance.clients.reply import Reply, classify_greeting, read_reply
-from conformance.clients.result import LoginResult, SendResult, Stage, outcome_words
+from conformance.clients.result import LoginResult, SendResult, Stage, answer_at_connect
 from conformance.clients.session import PATIENCE, say_goodbye
 
 _BARE_LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -171,7 +171,7 @@ def send(
     """
     channel = connector.open(target, port, source=source, record=record, patience=patience)
     if isinstance(channel, Observation):
-        return SendResult(False, "connect", "", outcome_words(channel), channel.outcome)
+        return SendResult(False, "connect", *answer_at_connect(channel), channel.outcome)
     dialogue = Dialogue(channel, patience)
     message = compose(mail_from, rcpt_to, body)
     secrets = credentials(*log_in_as) if log_in_as is not None else ()
@@ -209,7 +209,7 @@ def login(
     """Log in by SMTP AUTH, and end the session."""
     channel = connector.open(target, port, source=source, record=record, patience=patience)
     if isinstance(channel, Observation):
-        return LoginResult(False, "connect", "", outcome_words(channel), channel.outcome)
+        return LoginResult(False, "connect", *answer_at_connect(channel), channel.outcome)
     dialogue = Dialogue(channel, patience)
     try:
         dialogue.greeting()

@@ -14,7 +14,7 @@ from conformance.adapters.base import (
     PortSpec,
     RangeSpec,
 )
-from conformance.addresses import parse
+from conformance.addresses import LOOPBACK_V4, LOOPBACK_V6, parse
 from conformance.network.ports import PortPool
 from conformance.scenario import model
 
@@ -27,17 +27,24 @@ class Numbers:
     def __init__(self) -> None:
         self._pool = PortPool()
         self._held: list[socket.socket] = []
-        self._shared: dict[str, int] = {}
+        self._given: dict[str, int] = {}
         self.taken: set[str] = set()
         """Names of ports whose number another program holds: the harness itself."""
 
     def specs(self, ports: Sequence[model.Port]) -> tuple[PortSpec, ...]:
-        """Return the ports with their numbers; 0 where any free one will do."""
-        shared = {port.number for port in ports} - {"any", "in_use"}
-        for name in shared:
-            if name not in self._shared:
-                users = [port for port in ports if name in (port.name, port.number)]
-                self._shared[name] = self._pool.reserve([parse(port.address) for port in users])
+        """Return the ports with their numbers.
+
+        Every number is free on the loopback addresses of both families, and stays a port's own through each
+        restart: where a scenario expects that nobody answers, no other program may have come to be there.
+        """
+        for port in ports:
+            if port.number == "in_use":
+                continue
+            key = _key(port)
+            if key not in self._given:
+                users = [other for other in ports if key == _key(other)]
+                addresses = [parse(user.address) for user in users]
+                self._given[key] = self._pool.reserve([*addresses, LOOPBACK_V4, LOOPBACK_V6])
         return tuple(
             PortSpec(name=port.name, protocol=port.protocol, address=port.address, number=self._number(port))
             for port in ports
@@ -50,14 +57,18 @@ class Numbers:
             self.taken.add(port.name)
             number: int = held.getsockname()[1]
             return number
-        key = port.name if port.number == "any" else port.number
-        return self._shared.get(key, 0)
+        return self._given[_key(port)]
 
     def release(self) -> None:
         """Let the held numbers go."""
         for held in self._held:
             held.close()
         self._held.clear()
+
+
+def _key(port: model.Port) -> str:
+    """Return the name of the port whose number this one has: its own, or another's."""
+    return port.name if port.number == "any" else port.number
 
 
 def range_spec(ip_range: model.IpRange, now: datetime) -> RangeSpec:

@@ -97,12 +97,17 @@ class Context:
                 f"the server under test has no port {name!r}; it has {', '.join(self._endpoints) or 'none'}"
             ) from None
 
-    def target(self, name: str, at: str | None) -> tuple[Address, int]:
-        """Return where a client of the port ``name`` connects to; a wildcard stands for loopback."""
+    def target(self, name: str, at: str | None, source: str | None) -> tuple[Address, int]:
+        """Return where a client of the port ``name`` connects to.
+
+        A wildcard stands for the loopback address of the client's family; of the wildcard's own where the
+        scenario does not say where the client comes from.
+        """
         endpoint = self.endpoint(name)
         address = parse(at if at is not None else endpoint.address)
         if address.is_unspecified:
-            address = LOOPBACK_V4 if address.version == 4 else LOOPBACK_V6
+            version = parse(source).version if source is not None else address.version
+            address = LOOPBACK_V4 if version == 4 else LOOPBACK_V6
         return address, endpoint.port
 
     def source(self, text: str | None, target: Address) -> Address:

@@ -101,7 +101,7 @@ def ipv6_wildcard_takes_ipv4() -> None:
     def wrong(address: IPAddress, number: int) -> socket.socket:
         if address.version == 4:
             return open_socket(address, number)
-        listening = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        listening = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

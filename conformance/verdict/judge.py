@@ -16,14 +16,22 @@ CLOSE_WARNS = 10.0
 """Seconds from the completed handshake to FIN or RST (RANGE-4): up to the first it passes, up to the second
 it is a lesser form, later the client hung."""
 
+TEXT_IS_NO_MATTER = frozenset({"RANGE-4", "RANGE-6"})
+"""Requirements of a close that text before it does not break: that is what RANGE-5 judges."""
+
+
+State = Literal["met", "lesser", "unmet"]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One expectation held against what was seen."""
 
-    state: Literal["met", "lesser", "unmet"]
+    state: State
     expected: str
     actual: str
+    whatever_was_said: State | None = None
+    """Where a close was expected, of one kind or any: the state when any kind of close will do."""
 
     @property
     def met(self) -> bool:
@@ -43,9 +51,12 @@ def verdict(finding: Finding, requirement: Requirement, *, follows_page: bool) -
     """
     if requirement.level == "INFO" or (requirement.page_policy and not follows_page):
         return Verdict.INFO
-    if finding.met:
+    state = finding.state
+    if requirement.id in TEXT_IS_NO_MATTER and finding.whatever_was_said is not None:
+        state = finding.whatever_was_said
+    if state == "met":
         return Verdict.PASS
-    return Verdict.FAIL if finding.state == "unmet" and requirement.level == "MUST" else Verdict.WARN
+    return Verdict.FAIL if state == "unmet" and requirement.level == "MUST" else Verdict.WARN
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -55,8 +66,8 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def without_control(judgement: Judgement) -> Judgement:
-    """A positive control failed: what looked like a pass proves nothing."""
-    if judgement.verdict not in (Verdict.PASS, Verdict.INFO):
+    """A positive control failed: whatever was judged proves nothing, for or against the server."""
+    if judgement.verdict is Verdict.INFO:
         return judgement
     return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE})
 
@@ -83,23 +94,27 @@ def connection(expectation: ConnectExpectation, expected: str, observation: Obse
     if expectation.within is not None:
         description += f" within {expectation.within:g} s"
     actual = words(observation)
+    anyhow: State | None = None
+    if wanted <= CLOSED:
+        anyhow = _in_time(expectation, observation) if observation.outcome in CLOSED else "unmet"
     if observation.outcome not in wanted:
         lesser = {
             outcome
             for word in expectation.warn
             for outcome in (CLOSED if word == "closed" else {Outcome(word)})
         }
-        return Finding("lesser" if observation.outcome in lesser else "unmet", description, actual)
-    return Finding(_in_time(expectation, observation), description, actual)
+        state: State = "lesser" if observation.outcome in lesser else "unmet"
+        return Finding(state, description, actual, state if anyhow == "unmet" else anyhow)
+    return Finding(_in_time(expectation, observation), description, actual, anyhow)
 
 
-def _in_time(expectation: ConnectExpectation, observation: Observation) -> Literal["met", "lesser", "unmet"]:
+def _in_time(expectation: ConnectExpectation, observation: Observation) -> State:
     closed = observation.outcome in CLOSED
     delay = observation.close_delay if closed else _greeting_delay(observation)
     if delay is None:
         return "met"
     late = expectation.within if expectation.within is not None else (CLOSE_WARNS if closed else None)
-    slow = expectation.warn_after if expectation.warn_after is not None else None
+    slow = expectation.warn_after
     if slow is None and closed and expectation.within is None:
         slow = CLOSE_PASSES
     if late is not None and delay > late:

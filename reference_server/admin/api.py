@@ -15,6 +15,7 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 from reference_server import __version__
+from reference_server.addresses import address_text
 from reference_server.admin import records
 from reference_server.admin.operations import Conflict, NotFound, Operations
 from reference_server.settings import InvalidField, IpRange
@@ -60,7 +61,7 @@ async def status(ops: Ops) -> Response:
         {
             "port_id": listener.port.id,
             "protocol": listener.port.protocol.value,
-            "address": listener.port.address.compressed,
+            "address": address_text(listener.port.address),
             "port": listener.number,
             "open": listener.open,
             "error": listener.error,

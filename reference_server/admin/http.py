@@ -140,7 +140,9 @@ class _Server(uvicorn.Server):
 
 
 def _listen(address: IPAddress, port: int) -> socket.socket:
-    listening = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    # With the protocol named, asyncio sets TCP_NODELAY: answers in two parts would wait 40 ms for an ACK.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if address.version == 6:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reference_server.addresses import address_text
 from reference_server.settings import Certificate, Domain, IpRange, Port, ServerSettings
 from reference_server.storage.configuration import plain
 
@@ -241,7 +242,7 @@ def port_record(port: Port) -> dict[str, object]:
     return {
         "id": port.id,
         "protocol": port.protocol.value,
-        "address": port.address.compressed,
+        "address": address_text(port.address),
         "port": port.port,
         "connection_security": port.connection_security.value,
         "certificate_id": port.certificate_id or 0,
@@ -257,8 +258,8 @@ def range_record(ip_range: IpRange) -> dict[str, object]:
     return {
         "id": ip_range.id,
         "name": ip_range.name,
-        "lower": ip_range.lower.compressed,
-        "upper": ip_range.upper.compressed,
+        "lower": address_text(ip_range.lower),
+        "upper": address_text(ip_range.upper),
         "priority": ip_range.priority,
         "expires": ip_range.expires,
         "expires_time": "" if time is None else time.replace(tzinfo=None).isoformat(" ", "seconds"),

@@ -48,9 +48,12 @@ def return_path(sender: str) -> bytes:
     return f"Return-Path: <{sender}>\r\n".encode("ascii", "replace")
 
 
-def hops(content: bytes) -> int:
-    """Return how many Received fields the header of ``content`` has (RFC 5321 section 6.3)."""
-    header, _, _ = (b"\r\n" + content).partition(b"\r\n\r\n")
+def hops(beginning: bytes) -> int:
+    """Return how many Received fields are in the header of a message (RFC 5321 section 6.3).
+
+    Its ``beginning`` is enough: they come first.
+    """
+    header, _, _ = (b"\r\n" + beginning).partition(b"\r\n\r\n")
     return len(_RECEIVED.findall(header))
 
 

@@ -247,13 +247,13 @@ class SmtpSession(Authentication):
         text = DataText(self._size_limit())
         while not text.complete:
             self.unread(text.feed(await self.read_some(limits.SMTP_COMMAND_TIMEOUT)))
-        reply = text.fault.value if text.fault is not None else await self._store(text.content())
+        reply = text.fault.value if text.fault is not None else await self._store(text)
         self._set_rset_state()
         await self.push(reply)
 
-    async def _store(self, content: bytes) -> str:
+    async def _store(self, text: DataText) -> str:
         """Store the message for every recipient; return the reply: 250 only when it is on the disk."""
-        if trace.hops(content) > limits.SMTP_HOPS:
+        if trace.hops(text.beginning(limits.IN_LOOP_OCTETS)) > limits.SMTP_HOPS:
             return ROUTING_LOOP
         self._messages += 1
         now = self.services.now()
@@ -272,7 +272,7 @@ class SmtpSession(Authentication):
         )
         header = trace.return_path("" if sender == NULL_SENDER else sender) + trace.received(hop)
         try:
-            await self.services.mail.deliver(self._local, header + content, now)
+            await self.services.mail.deliver(self._local, text.content(header), now)
         except Exception:
             # Whatever happened: the client keeps the message, and its user reads no exception.
             log.exception("session %d: message %s was not stored", self.client.id, identity)

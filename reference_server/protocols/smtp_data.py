@@ -53,9 +53,19 @@ class DataText:
             self._pending = b"\r\nX" + self._pending[-1:]
         return b""
 
-    def content(self) -> bytes:
-        """Return the message, dots removed; only when complete and without fault."""
-        return b"".join(self._lines)
+    def content(self, header: bytes = b"") -> bytes:
+        """Return the message, dots removed, after ``header``; only when complete and without fault."""
+        return b"".join((header, *self._lines))
+
+    def beginning(self, size: int) -> bytes:
+        """Return at least the first ``size`` octets of the message, when it has so many."""
+        blocks, taken = [], 0
+        for block in self._lines:
+            blocks.append(block)
+            taken += len(block)
+            if taken >= size:
+                break
+        return b"".join(blocks)
 
     def _fail(self, fault: Fault) -> None:
         if self.fault is None:

@@ -172,6 +172,8 @@ def _commit_group(connection: Connection, group: list[_Write]) -> None:
                 if not write.answer.cancelled():
                     outcomes.append(_run_in_savepoint(connection, write))
     except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+        with contextlib.suppress(Exception):
+            connection.connection.rollback()  # a COMMIT that SQLite refuses leaves the transaction open
         if len(group) > 1:
             # Nothing was kept. One write must not fail for another one's fault: each by itself.
             for write in group:

@@ -25,7 +25,8 @@ BACKLOG = 100
 def _listen(address: str, port: int) -> socket.socket:
     """Open a listening socket with the options that asyncio's `create_server` sets."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol by its number: asyncio sends small answers at once on such sockets only.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -22,7 +22,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 def connect(context: Context, step: model.ConnectStep) -> None:
     """Connect, once or often, and judge the outcome."""
     action = step.connect
-    target, _ = context.target(action.to, action.at)
+    target, _ = context.target(action.to, action.at, action.from_)
     source = context.source(action.from_, target)
     expected = [_expected(context, step, one, source, target) for one in step.expect]
     observations: list[Observation] = []
@@ -49,12 +49,13 @@ def _finding(
 ) -> Finding:
     """Return the worst finding of all connections of the step."""
     findings = [judge.connection(expectation, word, one) for one in observations]
-    order = {"unmet": 0, "lesser": 1, "met": 2}
+    order = {"unmet": 0, "lesser": 1, "met": 2, None: 2}
     number, worst = min(enumerate(findings, start=1), key=lambda item: order[item[1].state])
     if times == 1:
         return worst
+    anyhow = min((one.whatever_was_said for one in findings), key=lambda state: order[state])
     actual = worst.actual if worst.met else f"connection {number}: {worst.actual}"
-    return Finding(worst.state, f"{worst.expected}, {times} times", actual)
+    return Finding(worst.state, f"{worst.expected}, {times} times", actual, anyhow)
 
 
 def _judged(step: model.ConnectStep, expected: list[str], observation: Observation) -> list[bool]:
@@ -97,7 +98,7 @@ def _agrees(written: str, computed: str) -> bool:
 
 def _once(context: Context, step: model.ConnectStep, source: Address, record: Record) -> Observation:
     action = step.connect
-    target, port = context.target(action.to, action.at)
+    target, port = context.target(action.to, action.at, action.from_)
     protocol = context.endpoint(action.to).protocol
     observation, session = context.connector.observe(
         target, port, protocol=protocol, source=source, record=record, keep=action.as_ is not None

@@ -15,7 +15,7 @@ from conformance.verdict.judge import found
 def login(context: Context, step: model.LoginStep) -> None:
     """Log in, and judge whether the server took it."""
     action = step.login
-    target, port = context.target(action.to, None)
+    target, port = context.target(action.to, None, action.from_)
     source = context.source(action.from_, target)
     words = [_login_word(context, step, one, source) for one in step.expect]
     result = mail.login(
@@ -62,7 +62,7 @@ def _login_word(
 def send(context: Context, step: model.SendStep) -> None:
     """Send a message, or only ask about its recipients, and judge what became of it."""
     action = step.send
-    target, port = context.target(action.to, None)
+    target, port = context.target(action.to, None, action.from_)
     source = context.source(action.from_, target)
     words = [_send_word(context, step, one, source) for one in step.expect]
     result = smtp.send(
@@ -133,7 +133,7 @@ def _send_word(
 def fetch(context: Context, step: model.FetchStep) -> None:
     """Look into the INBOX, and judge what is there."""
     action = step.fetch
-    target, port = context.target(action.to, None)
+    target, port = context.target(action.to, None, action.from_)
     result = mail.fetch(
         context.connector,
         target,

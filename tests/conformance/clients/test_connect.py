@@ -254,22 +254,53 @@ def test_a_full_backlog_is_filtered(connector, transcript) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "outcome"),
+    ("error", "outcome", "detail"),
     [
-        (errno.ENETUNREACH, Outcome.UNREACHABLE),
-        (errno.EHOSTUNREACH, Outcome.UNREACHABLE),
-        (errno.EACCES, Outcome.UNREACHABLE),
-        (errno.ECONNRESET, Outcome.RESET),
-        (errno.EPIPE, Outcome.CLOSED_SILENT),
+        (errno.ENETUNREACH, Outcome.UNREACHABLE, "unreachable"),
+        (errno.EHOSTUNREACH, Outcome.UNREACHABLE, "No route"),
+        (errno.EACCES, Outcome.UNREACHABLE, "denied"),
+        (errno.ECONNRESET, Outcome.RESET, "RST"),
+        (errno.EPIPE, Outcome.CLOSED_SILENT, "FIN"),
     ],
 )
-def test_what_the_system_says_at_connect(connector, transcript, monkeypatch, error, outcome) -> None:
+def test_what_the_system_says_at_connect(connector, transcript, monkeypatch, error, outcome, detail) -> None:
     def fail(_sock: socket.socket, _address: object) -> None:
         raise OSError(error, os.strerror(error))
 
     monkeypatch.setattr(socket.socket, "connect", fail)
     seen, _ = connector.observe(ip_address("127.0.0.1"), 9, protocol="smtp", source=None, record=transcript)
-    assert (seen.outcome, seen.detail) == (outcome, os.strerror(error))
+    assert seen.outcome is outcome
+    assert detail in seen.detail
+
+
+def test_text_and_a_reset_before_connect_returns_is_a_close_after_text(
+    connector, start, transcript, tools, monkeypatch
+) -> None:
+    """The kernel reports the reset at connect when it was quicker than we are; the text still waits."""
+    really = socket.socket.connect
+    over = threading.Event()
+
+    def behave(client: socket.socket) -> None:
+        client.sendall(b"421 no\r\n")
+        while int.from_bytes(client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[24:28], "little"):
+            time.sleep(0.001)
+        tools.hang_up(client)
+        client.close()
+        over.set()
+
+    def slow(sock: socket.socket, name: object) -> None:
+        really(sock, name)
+        assert over.wait(30)
+        while not (error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+            time.sleep(0.001)
+        raise OSError(error, os.strerror(error))
+
+    server = start(behave)
+    monkeypatch.setattr(socket.socket, "connect", slow)
+    seen, _ = observe(connector, server, transcript)
+    assert (seen.outcome, seen.received) == (Outcome.CLOSED_AFTER_TEXT, b"421 no\r\n")
+    assert seen.closed_after is not None
+    assert transcript.of("received") == ["421 no"]
 
 
 def test_a_flood_is_neither_kept_nor_waited_for(connector, start, transcript) -> None:

@@ -216,15 +216,16 @@ connector = Connector(modes.enter("namespace"))
 seen = {}
 with socket.create_server(("2001:db8::1", 25), family=socket.AF_INET6) as listener:
     for source in SOURCES + ["fe80::1%lo"]:
-        observation, _ = connector.observe(ip_address("2001:db8::1"), 25, protocol="smtp",
-            source=ip_address(source), record=lambda *event: None, patience=0.05)
+        channel = connector.open(ip_address("2001:db8::1"), 25,
+            source=ip_address(source), record=lambda *event: None)
         with listener.accept()[0] as accepted:
-            seen[source] = [observation.outcome, accepted.getpeername()[0]]
+            seen[source] = [channel.local, accepted.getpeername()[0]]
+        channel.close()
 with socket.create_server(("192.0.2.1", 25)) as listener:
     for source in ("203.0.113.7", "224.0.0.1", "255.255.255.255"):
         try:
-            connector.observe(ip_address("192.0.2.1"), 25, protocol="smtp",
-                source=ip_address(source), record=lambda *event: None, patience=0.05)
+            connector.open(ip_address("192.0.2.1"), 25,
+                source=ip_address(source), record=lambda *event: None).close()
             seen[source] = "used"
         except MachineError as error:
             seen[source] = str(error)
@@ -233,8 +234,8 @@ print(json.dumps(seen))
         user=user,
     )
     for source in ("2002:c000:204::1", "2001:0:1::1", "64:ff9b::1", "fc00::1", "7fff::", "8000::"):
-        assert seen[source] == ["hung", source]
-    assert seen["fe80::1%lo"] == ["hung", "fe80::1"]
+        assert seen[source] == [source, source]
+    assert seen["fe80::1%lo"] == ["fe80::1%lo", "fe80::1"]
     assert seen["203.0.113.7"] == "used"
     for replaced in ("224.0.0.1", "255.255.255.255"):
         assert "source address" in seen[replaced]

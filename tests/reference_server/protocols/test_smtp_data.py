@@ -108,6 +108,16 @@ def test_size_counts_octets_of_the_message() -> None:
     assert collect(b"..\r\n" + b".\r\n", limit=3)[0].fault is None
 
 
+def test_the_beginning() -> None:
+    text = DataText(LIMIT)
+    for line in (b"one\r\n", b"two\r\n", b"three\r\n", b".\r\n"):
+        text.feed(line)
+    assert text.beginning(1).startswith(b"one\r\n")
+    assert text.beginning(6).startswith(b"one\r\ntwo\r\n"[:6])
+    assert text.beginning(1000) == b"one\r\ntwo\r\nthree\r\n"
+    assert text.content(b"X: y\r\n") == b"X: y\r\none\r\ntwo\r\nthree\r\n"
+
+
 def test_an_empty_message() -> None:
     text, rest = collect(b".\r\n")
     assert text.complete

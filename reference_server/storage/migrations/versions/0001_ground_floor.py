@@ -67,9 +67,9 @@ def _configuration() -> None:
         sa.Column("port", sa.Integer, nullable=False),
         sa.Column("connection_security", sa.String(20), nullable=False),
         sa.Column("certificate_id", sa.Integer),
-        sa.CheckConstraint("family IN (4, 6)", name="ck_ports_family"),
-        sa.CheckConstraint("length(address) = 16", name="ck_ports_address"),
-        sa.CheckConstraint("port BETWEEN 0 AND 65535", name="ck_ports_port"),
+        sa.CheckConstraint("family IN (4, 6)", name=op.f("ck_ports_family")),
+        sa.CheckConstraint("length(address) = 16", name=op.f("ck_ports_address")),
+        sa.CheckConstraint("port BETWEEN 0 AND 65535", name=op.f("ck_ports_port")),
         sa.ForeignKeyConstraint(["certificate_id"], ["certificates.id"], name="fk_ports_certificate_id"),
         sa.PrimaryKeyConstraint("id", name="pk_ports"),
         sqlite_autoincrement=True,
@@ -85,9 +85,9 @@ def _configuration() -> None:
         sa.Column("expires", sa.Boolean, nullable=False),
         sa.Column("expires_time", sa.DateTime),
         *(sa.Column(flag, sa.Boolean, nullable=False) for flag in _FLAGS),
-        sa.CheckConstraint("family IN (4, 6)", name="ck_ip_ranges_family"),
+        sa.CheckConstraint("family IN (4, 6)", name=op.f("ck_ip_ranges_family")),
         sa.CheckConstraint(
-            "length(lower) = 16 AND length(upper) = 16 AND lower <= upper", name="ck_ip_ranges_bounds"
+            "length(lower) = 16 AND length(upper) = 16 AND lower <= upper", name=op.f("ck_ip_ranges_bounds")
         ),
         sa.PrimaryKeyConstraint("id", name="pk_ip_ranges"),
         sa.UniqueConstraint("name", name="uq_ip_ranges_name"),

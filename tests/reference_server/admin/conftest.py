@@ -1,0 +1,112 @@
+"""The real administration over a real database, on loopback; of the mail server only a recorder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from reference_server.admin.http import AdminServer, build_app
+from reference_server.admin.operations import Operations
+from reference_server.control import ListenerStatus, ServerStatus
+from reference_server.settings import IpRange, Port, Protocol, ServerSettings
+from reference_server.storage.database import Database
+from reference_server.storage.first_start import prepare
+
+PASSWORD = "let-me-in"
+LISTENERS = (
+    ListenerStatus(Port(7, Protocol.SMTP, ip_address("::1"), 0), number=40025, open=True),
+    ListenerStatus(
+        Port(8, Protocol.IMAP, ip_address("2001:db8::1"), 143), number=143, open=False, error="not here"
+    ),
+)
+
+
+@dataclass
+class Recorder:
+    """Stands where the mail server does (`ServerControl`), and remembers what it was told."""
+
+    told_ranges: list[tuple[IpRange, ...]] = field(default_factory=list)
+    told_settings: list[ServerSettings] = field(default_factory=list)
+    reinitialized: int = 0
+
+    def status(self) -> ServerStatus:
+        sessions = {"smtp": 3, "pop3": 0, "imap": 1}
+        return ServerStatus("0.1.0", "running", 1, 17, sessions, True, LISTENERS)
+
+    async def ranges_changed(self, ranges: Sequence[IpRange]) -> None:
+        self.told_ranges.append(tuple(ranges))
+
+    def settings_changed(self, settings: ServerSettings) -> None:
+        self.told_settings.append(settings)
+
+    def request_reinitialize(self) -> None:
+        self.reinitialized += 1
+
+
+@dataclass
+class Site:
+    """Everything that a test of the administration looks at."""
+
+    database: Database
+    operations: Operations
+    recorder: Recorder
+    server: AdminServer
+    client: httpx.AsyncClient
+
+    async def stored(self) -> Operations:
+        """Return what a restart would find."""
+        return await Operations.load(self.database, now=lambda: datetime.now(UTC), cheap_hashes=True)
+
+    async def ask(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+        """Return the code and the parsed answer of a request below ``/api/v1``."""
+        if body is not None:
+            more["json"] = body
+        answer = await self.client.request(method, f"/api/v1{path}", **more)
+        assert answer.headers["content-type"] == "application/json"
+        return answer.status_code, answer.json()
+
+    async def add(self, path: str, body: Any) -> int:
+        """Add a record, and return its id."""
+        code, answer = await self.ask("POST", path, body)
+        assert (code, list(answer)) == (201, ["id"]), answer
+        return int(answer["id"])
+
+    async def get(self, path: str) -> Any:
+        """Return what a GET answers."""
+        code, answer = await self.ask("GET", path)
+        assert code == 200, answer
+        return answer
+
+
+async def open_database(path: Path) -> Database:
+    """Return a prepared, empty database."""
+    database = await Database.open(f"sqlite:///{path}/data/x.sqlite3", synced=False)
+    await prepare(database, port_offset=0, bare=True, admin_password=PASSWORD, cheap_hashes=True)
+    return database
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = await open_database(tmp_path)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+async def site(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Site]:
+    operations = await Operations.load(database, now=lambda: datetime.now(UTC), cheap_hashes=True)
+    recorder = Recorder()
+    operations.attach(recorder)
+    server = AdminServer(build_app(operations), ip_address(request.param), 0)
+    await server.start()
+    auth = httpx.BasicAuth("Administrator", PASSWORD)
+    async with httpx.AsyncClient(base_url=server.url, auth=auth, trust_env=False, timeout=60) as client:
+        yield Site(database, operations, recorder, server, client)
+    await server.stop()
