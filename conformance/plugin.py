@@ -186,9 +186,9 @@ class _Hooks:
         self._run.close()
         if self._worker:
             return
-        from rich.console import Console
+        from conformance.report.terminal import make_console
 
-        console = Console(highlight=False, soft_wrap=False)
+        console = make_console()
         if self._wrong:
             for error in self._wrong:
                 for problem in error.problems:

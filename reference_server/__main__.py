@@ -85,7 +85,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[Options, LogFormat]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="reference-server",
-        description="A small mail server that does what the IPv6 page says: SMTP, POP3, IMAP, administration.",
+        description="A small mail server that does what the IPv6 page says: SMTP, POP3 and IMAP.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from reference_server.addresses import IPAddress, with_port
+from reference_server.addresses import IPAddress, address_text, with_port
 from reference_server.listening.gate import cause
 from reference_server.log import Log
 from reference_server.options import Options
@@ -46,17 +46,15 @@ class Administration:
 
     async def _open(self, admin_server: type[AdminServer], app: Any, address: IPAddress) -> None:
         options = self._options
-        said = {"address": address.compressed}
+        said = {"address": address_text(address)}
+        server = admin_server(app, address, options.admin_port, options.admin_certificate, options.admin_key)
+        self._servers.append(server)  # before it starts: a stop may come in between
         try:
-            server = admin_server(
-                app, address, options.admin_port, options.admin_certificate, options.admin_key
-            )
             number = await server.start()
-        except (OSError, ValueError) as error:
-            reason = cause(error) if isinstance(error, OSError) else str(error)
-            self._log.error("administration.failed", **said, port=options.admin_port, error=reason)
+        except OSError as error:
+            self._servers.remove(server)
+            self._log.error("administration.failed", **said, port=options.admin_port, error=cause(error))
             return
-        self._servers.append(server)
         scheme = "http" if options.admin_certificate is None else "https"
         url = f"{scheme}://{with_port(address, number)}"
         self._log.info("administration.ready", url=url, **said, port=number)

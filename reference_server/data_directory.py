@@ -41,8 +41,8 @@ class DataDirectory:
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise DataDirectoryError(
-                    f"--data-dir {path}: another reference-server is using it; stop that one, or name another "
-                    "directory"
+                    f"--data-dir {path}: another reference-server is using it; stop that one, or name "
+                    "another directory"
                 ) from None
             raise DataDirectoryError(
                 f"--data-dir {path}: cannot be locked ({error.strerror}); choose a local directory"

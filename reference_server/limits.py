@@ -11,7 +11,7 @@ ACCEPT_BATCH = 64
 """Clients accepted from one listener before the loop serves the others."""
 
 ACCEPT_PAUSE = 0.25
-"""How long a listener waits when the system has no descriptor or memory left, unless a session ends before."""
+"""How long a listener waits when the system lacks descriptors or memory, unless a session ends before."""
 
 COMPLAINT_EVERY = 60.0
 """A want of descriptors or memory is logged so often at most, however long it lasts."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 
 from reference_server import __version__, limits
-from reference_server.addresses import IPAddress
+from reference_server.addresses import IPAddress, address_text
 from reference_server.admin.operations import Operations
 from reference_server.administration import Administration
 from reference_server.control import ListenerStatus, ServerStatus
@@ -138,15 +138,18 @@ class Server:
             self._gate.close()  # what a reinitialize may have opened while it was cancelled
         leaving = self._sessions.open_now()
         self._sessions.shutdown()
-        if self._administration is not None:
-            await self._administration.stop()
-        if not await self._sessions.ended(leaving, limits.STOP_GRACE):
-            self.hurry()
-            await self._sessions.ended(leaving, limits.ABORT_GRACE)
-        if self._gate is not None:
-            await self._gate.settle()
-        await self._closing.aclose()
-        self._log.info("server.stopped")
+        try:
+            if self._administration is not None:
+                await self._administration.stop()
+            if not await self._sessions.ended(leaving, limits.STOP_GRACE):
+                self.hurry()
+                await self._sessions.ended(leaving, limits.ABORT_GRACE)
+            if self._gate is not None:
+                await self._gate.settle()
+        finally:
+            await self._closing.aclose()
+        if self._generation:
+            self._log.info("server.stopped")
 
     def hurry(self) -> None:
         """Cut off whoever is still there: the person who stops the server will not wait."""
@@ -198,13 +201,16 @@ class Server:
 
     def _open_listener(self, port: Port, contexts: dict[int, ssl.SSLContext]) -> ListenerStatus:
         assert self._gate is not None
-        said = {"port_id": port.id, "protocol": port.protocol.value, "address": port.address.compressed}
-        try:
-            if port.address.version == 6 and not self._ipv6_available:
-                raise OSError(NO_IPV6)
-            number = self._gate.open(port, self._context(port, contexts))
-        except OSError as error:
-            reason = gate.cause(error)
+        said = {"port_id": port.id, "protocol": port.protocol.value, "address": address_text(port.address)}
+        reason = ""
+        if port.address.version == 6 and not self._ipv6_available:
+            reason = NO_IPV6
+        else:
+            try:
+                number = self._gate.open(port, self._context(port, contexts))
+            except OSError as error:
+                reason = gate.cause(error)
+        if reason:
             self._log.error("listener.failed", **said, port=port.port, error=reason)
             return ListenerStatus(port, port.port, open=False, error=reason)
         self._log.info("listener.open", **said, port=number)
@@ -222,7 +228,12 @@ class Server:
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._log.error("server.error", error=repr(task.exception()))
 
     # --- clients --------------------------------------------------------------------------------------
 
@@ -266,7 +277,9 @@ class Server:
 
     def request_reinitialize(self) -> None:
         """See `control.ServerControl`."""
-        self._wanted.set()
+        if self._state != "stopping":
+            self._state = "reinitializing"
+            self._wanted.set()
 
     # --- the table of IP ranges -----------------------------------------------------------------------
 

@@ -19,10 +19,9 @@ _CLONE_NEWNS = 0x0002_0000
 _CLONE_NEWUSER = 0x1000_0000
 _CLONE_NEWNET = 0x4000_0000
 _MS_REC_PRIVATE = 0x4000 | 0x4_0000
+_IPV6_FREEBIND = 78
 
 _SYSCTLS = {
-    "/proc/sys/net/ipv6/ip_nonlocal_bind": "1",  # for servers that are not ours, and have no IPV6_FREEBIND
-    "/proc/sys/net/ipv4/ip_nonlocal_bind": "1",
     "/proc/sys/net/ipv4/ip_unprivileged_port_start": "0",
 }
 
@@ -68,6 +67,7 @@ def _probe_in_child() -> str:
     try:
         enter()
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
             sock.bind(("2001:db8::1", 25))
         if not safety.inside_own_namespace():
             return "the new namespace is not recognised as ours"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
+from rich.console import Console, RenderableType
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -36,6 +35,7 @@ STATE_STYLE = {
 }
 SHOWN_LINES = 40
 """Of a transcript, on the terminal; the report has all of it."""
+SHOWN_LOG_LINES = 10
 _ARROWS = {
     "connect": "──",
     "sent": "─▶",
@@ -49,78 +49,105 @@ _ARROWS = {
 _QUIET = (Verdict.PASS, Verdict.INFO, Verdict.UNSUPPORTED, Verdict.SKIPPED)
 
 
-def failure(record: CaseRecord) -> RenderableType:
-    """Return the block of a case that did not pass."""
+WIDTH_WITHOUT_TERMINAL = 120
+"""Columns where nobody says how many there are: in a file, in the log of a CI job."""
+
+
+def make_console() -> Console:
+    """Return the console of a run: colours only on a terminal that wants them (NO_COLOR)."""
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+
+
+def failure(record: CaseRecord) -> Text:
+    """Return the block of a case that did not pass; its lines wrap as the terminal does."""
     style = VERDICT_STYLE.get(record.verdict, "")
-    rows: list[RenderableType] = [
-        Text.assemble((f"{record.verdict}  ", style), (record.id, "bold")),
-        Padding(Text(record.title), (0, 0, 0, 2)),
-    ]
+    text = Text.assemble((f"{record.verdict}  ", style), (record.id, "bold"), f"\n  {record.title}\n")
     wrong = [one for one in record.judgements if one.verdict not in (Verdict.PASS, Verdict.INFO)]
     by_step: dict[tuple[int, str, str], list[str]] = defaultdict(list)
     for one in wrong:
         by_step[one.line, one.expected, one.actual].append(f"{one.requirement} {one.verdict}")
     for (line, expected, actual), requirements in by_step.items():
-        rows.append(Padding(Text(f"{record.file}:{line}  {', '.join(requirements)}"), (0, 0, 0, 2)))
-        rows.append(Padding(Text.assemble(("expected  ", "dim"), expected), (0, 0, 0, 4)))
-        rows.append(Padding(Text.assemble(("got       ", "dim"), (actual, style)), (0, 0, 0, 4)))
-    if not wrong:
-        rows.append(Padding(Text(f"{record.file}:{record.line}"), (0, 0, 0, 2)))
-        rows.append(Padding(Text(record.reason, style=style), (0, 0, 0, 4)))
+        text.append(f"  {record.file}:{line}  {', '.join(requirements)}\n")
+        text.append("    expected  ", "dim").append(f"{expected}\n")
+        text.append("    got       ", "dim").append(f"{actual}\n", style)
+    if not wrong or record.verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR):
+        text.append(f"  {record.file}:{record.line}\n")
+        text.append(_indented(record.reason, 4), style)
     if record.transcript:
-        rows.append(Padding(Text("transcript", style="dim"), (0, 0, 0, 2)))
-        rows.append(Padding(_transcript(record.transcript), (0, 0, 0, 4)))
+        text.append("  transcript\n", "dim").append_text(_transcript(record.transcript))
     if record.log_tail:
-        rows.append(Padding(Text("the server's log, its end", style="dim"), (0, 0, 0, 2)))
-        rows.append(Padding(Text("\n".join(record.log_tail.splitlines()[-10:]), style="dim"), (0, 0, 0, 4)))
+        text.append("  the server's log, its end\n", "dim")
+        text.append(_indented("\n".join(record.log_tail.splitlines()[-SHOWN_LOG_LINES:]), 4), "dim")
     if record.replay:
-        rows.append(Padding(Text.assemble(("again: ", "dim"), record.replay), (0, 0, 0, 2)))
-    return Group(*rows, Text())
+        text.append("  again  ", "dim").append(f"{record.replay}\n")
+    return text
+
+
+def _indented(text: str, columns: int) -> str:
+    return "".join(f"{'':{columns}}{line}\n" for line in text.splitlines())
 
 
 def _transcript(lines: Sequence[TranscriptLine]) -> Text:
     text = Text()
     left_out = len(lines) - SHOWN_LINES
     if left_out > 0:
-        text.append(f"… {left_out} lines before\n", style="dim")
-    for number, line in enumerate(lines[-SHOWN_LINES:]):
-        text.append("\n" if number else "")
-        text.append(f"{line.at:8.3f} ", style="dim")
+        text.append(f"    … {left_out} lines before\n", "dim")
+    for line in lines[-SHOWN_LINES:]:
         first, *rest = line.text.split("\n")
-        text.append(f"{_ARROWS[line.kind]} {line.who} {first}", style="dim" if line.kind == "action" else "")
-        for more in rest:
-            text.append(f"\n{'':9}   {more}")
+        text.append(f"  {line.at:8.3f} ", "dim")
+        text.append(f"{_ARROWS[line.kind]} {line.who} {first}\n", "dim" if line.kind == "action" else "")
+        text.append(_indented("\n".join(rest), 14))
     return text
 
 
-def requirements(states: dict[str, RequirementState], catalogue: Catalogue, review: Review) -> RenderableType:
+def requirements(states: dict[str, RequirementState], catalogue: Catalogue) -> RenderableType:
     """Return the table of requirements, by topic."""
-    table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-    table.add_column("requirement", no_wrap=True)
-    table.add_column("level", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("cases", justify="right")
-    table.add_column("note", overflow="fold")
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+    for name in ("requirement", "level", "state"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("cases", justify="right", no_wrap=True)
+    table.add_column("what it says", no_wrap=True, overflow="ellipsis", ratio=1)
     topic = ""
     for name, one in states.items():
         if one.requirement.topic != topic:
             topic = one.requirement.topic
             if table.row_count:
                 table.add_row()
-            table.add_row(Text(catalogue.topics[topic], style="bold"))
+            table.add_row(Text(topic, style="bold"), "", "", "", Text(catalogue.topics[topic], style="bold"))
         level = one.requirement.level + ("*" if one.requirement.page_policy else "")
-        accepted = review.accepted.get(name)
-        state = str(one.state).replace("_", " ")
-        if accepted is not None:
-            note = Text(f"accepted: {accepted.reason}", style="dim")
-        elif name in review.notes:
-            note = Text(review.notes[name], style="dim")
-        elif one.state is State.PASSED:
-            note = Text()
-        else:
-            note = Text(one.reason.splitlines()[0] if one.reason else "")
-        style = "dim" if accepted else STATE_STYLE.get(one.state, "")
-        table.add_row(f"  {name}", level, Text(state, style=style), str(one.cases or ""), note)
+        state = Text(str(one.state).replace("_", " "), style=STATE_STYLE.get(one.state, "dim"))
+        text = Text(one.requirement.text, style="" if one.state in STATE_STYLE else "dim")
+        table.add_row(f"  {name}", level, state, str(one.cases or ""), text)
+    return table
+
+
+def explanations(states: dict[str, RequirementState], review: Review) -> list[tuple[str, RenderableType]]:
+    """Return titled tables: requirements with a reason, accepted ones, those that are shown in part."""
+    silent = (State.PASSED, State.RECORDED)
+    open_ones = [
+        (one.requirement.id, str(one.state).replace("_", " "), one.reason.partition("\n")[0])
+        for one in states.values()
+        if one.state not in silent and one.requirement.id not in review.accepted
+    ]
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, entry in review.accepted.items():
+        if name in states:
+            by_reason[f"until {entry.expires}: {entry.reason}"].append(name)
+    found: list[tuple[str, Sequence[tuple[str, ...]]]] = [
+        ("requirements that are not passed", open_ones),
+        ("accepted by the baseline", [(" ".join(names), reason) for reason, names in by_reason.items()]),
+        ("passed in part", [(name, note) for name, note in review.notes.items() if name in states]),
+    ]
+    return [(title, _columns(rows)) for title, rows in found if rows]
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for index in range(len(rows[0])):
+        table.add_column(overflow="fold", max_width=46 if index == 0 else None)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 
@@ -150,24 +177,31 @@ def show(
     review: Review,
     *,
     notes: Sequence[str],
+    complete: bool,
 ) -> None:
     """Print everything that stands at the end of a run, the last line excepted."""
-    for record in records:
-        if record.verdict not in _QUIET:
-            if record is next(one for one in records if one.verdict not in _QUIET):
-                console.print(Rule("cases that did not pass", style="dim"))
-            console.print(failure(record), soft_wrap=True)
-    console.print(Rule("requirements", style="dim"))
-    console.print(requirements(states, catalogue, review))
+    loud = [record for record in records if record.verdict not in _QUIET]
+    if loud:
+        _title(console, "cases that did not pass")
+    for record in loud:
+        console.print(failure(record), soft_wrap=True)
+    if not complete:
+        # A selection says nothing about the others: they would only hide what was asked for.
+        states = {name: one for name, one in states.items() if one.cases}
+    _title(console, "requirements")
+    console.print(requirements(states, catalogue))
+    for title, table in explanations(states, review):
+        _title(console, title)
+        console.print(table)
     unjudged = not_judged(records)
     if unjudged is not None:
-        console.print(Rule("cases that were not judged", style="dim"))
+        _title(console, "cases that were not judged")
         console.print(unjudged)
     if review.stale:
-        console.print(Rule("baseline", style="dim"))
+        _title(console, "entries of the baseline to mend")
         for sentence in review.stale:
             console.print(Text(sentence, style="bold red"))
-    console.print(Rule(style="dim"))
+    _title(console, "")
     counts = Counter(record.verdict for record in records)
     line = Text(f"{len(records)} cases: ")
     line.append_text(
@@ -180,6 +214,11 @@ def show(
     console.print(line)
     for note in notes:
         console.print(Text(note, style="dim"))
+
+
+def _title(console: Console, title: str) -> None:
+    console.print()
+    console.print(Rule(title, style="dim", align="left"))
 
 
 def last_line(states: dict[str, RequirementState]) -> str:

@@ -39,25 +39,30 @@ class Numbers:
         """
         for port in ports:
             if port.number == "in_use":
-                continue
-            key = _key(port)
-            if key not in self._given:
-                users = [other for other in ports if key == _key(other)]
-                addresses = [parse(user.address) for user in users]
-                self._given[key] = self._pool.reserve([*addresses, LOOPBACK_V4, LOOPBACK_V6])
+                self._hold(port)
+        owners = {port.name: _owner(port, ports) for port in ports}
+        for owner in owners.values():
+            if owner not in self._given:
+                addresses = [parse(port.address) for port in ports if owners[port.name] == owner]
+                self._given[owner] = self._pool.reserve([*addresses, LOOPBACK_V4, LOOPBACK_V6])
+        for name, owner in owners.items():
+            self._given[name] = self._given[owner]
         return tuple(
-            PortSpec(name=port.name, protocol=port.protocol, address=port.address, number=self._number(port))
+            PortSpec(
+                name=port.name, protocol=port.protocol, address=port.address, number=self._given[port.name]
+            )
             for port in ports
         )
 
-    def _number(self, port: model.Port) -> int:
-        if port.number == "in_use":
-            held = self._pool.hold(parse(port.address))
-            self._held.append(held)
-            self.taken.add(port.name)
-            number: int = held.getsockname()[1]
-            return number
-        return self._given[_key(port)]
+    def know(self, name: str, number: int) -> None:
+        """Take note of the number of a port that was there already: one of the shipped configuration."""
+        self._given.setdefault(name, number)
+
+    def _hold(self, port: model.Port) -> None:
+        held = self._pool.hold(parse(port.address))
+        self._held.append(held)
+        self.taken.add(port.name)
+        self._given[port.name] = held.getsockname()[1]
 
     def release(self) -> None:
         """Let the held numbers go."""
@@ -66,9 +71,15 @@ class Numbers:
         self._held.clear()
 
 
-def _key(port: model.Port) -> str:
-    """Return the name of the port whose number this one has: its own, or another's."""
-    return port.name if port.number == "any" else port.number
+def _owner(port: model.Port, ports: Sequence[model.Port]) -> str:
+    """Return the name of the port whose number ``port`` has: its own, or another's."""
+    numbers = {one.name: one.number for one in ports}
+    name = port.name
+    for _ in ports:
+        if numbers.get(name, "any") in ("any", "in_use"):
+            break
+        name = numbers[name]
+    return name
 
 
 def range_spec(ip_range: model.IpRange, now: datetime) -> RangeSpec:

@@ -70,6 +70,8 @@ class Context:
         self.latencies: dict[str, float] = {}
         self.running = Running()
         self.alive = False
+        self.log_tail = ""
+        """The server's last words, where it ended before the case did."""
         self.oracle_knows = True
         """False once an administrator changed ranges by steps of ``admin``."""
         self._opened: Sequence[PortSpec] = ()
@@ -86,6 +88,7 @@ class Context:
             self._opened = self.configuration.ports
         for endpoint in running.endpoints:
             self._endpoints[endpoint.name] = endpoint
+            self.numbers.know(endpoint.name, endpoint.port)
             self.transcript.action(_described(endpoint))
 
     def endpoint(self, name: str) -> Endpoint:
@@ -175,8 +178,15 @@ class Context:
                     f"expected {finding.expected}, got {finding.actual}"
                 )
             return
+        self._hold_against(expectation.judges or self.case.scenario.requirements, finding)
+
+    def judge_all(self, expected: str, actual: str) -> None:
+        """Note a failure that touches every requirement of the scenario."""
+        self._hold_against(self.case.scenario.requirements, judge.found(False, expected, actual))
+
+    def _hold_against(self, requirements: Sequence[str], finding: Finding) -> None:
         follows = "page" in self.hello.follows
-        for name in expectation.judges or self.case.scenario.requirements:
+        for name in requirements:
             self.judgements.append(
                 Judgement(
                     requirement=name,

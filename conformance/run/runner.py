@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import get_args
 
-from conformance.adapters.base import Adapter, missing_features
+from conformance.adapters.base import Adapter, Configuration, ProtocolName, missing_features
+from conformance.addresses import LOOPBACK_V4
 from conformance.errors import (
     AdapterError,
     AdapterUnsupported,
@@ -18,10 +20,11 @@ from conformance.errors import (
 )
 from conformance.network.modes import Network
 from conformance.requirements import Catalogue
-from conformance.run.configuration import configuration
+from conformance.run.configuration import Numbers, configuration
 from conformance.run.context import Context, ControlFailed, ScenarioAtFault
+from conformance.run.secrets import passwords, redacted
 from conformance.run.steps import action_of, perform
-from conformance.scenario import needs
+from conformance.scenario import model, needs
 from conformance.scenario.case import Case
 from conformance.verdict import judge
 from conformance.verdict.model import CaseRecord, Fault, Verdict
@@ -39,8 +42,12 @@ class Bench:
     catalogue: Catalogue
     workdir: Path
     replay: Callable[[Case], str] = lambda _case: ""
+    secrets: tuple[str, ...] = ()
+    """Texts that no report may show, beside the passwords of the scenarios."""
     reusable: bool = False
     """Whether the server that runs now can be configured anew for the next case."""
+    ever_started: bool = False
+    """Whether the server under test has run at all, in this process."""
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
     def fresh_directory(self) -> Path:
@@ -48,6 +55,10 @@ class Bench:
         path = self.workdir / f"server-{next(self._numbers)}"
         path.mkdir()
         return path
+
+
+class _ServerStayedAway(Exception):  # noqa: N818 - a finding, judged already
+    """The server did not start where that is what the scenario judges."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +117,48 @@ def _prepare(case: Case, bench: Bench, context: Context) -> None:
         try:
             context.server_runs(bench.adapter.configure(wanted, reset=True), reopened=True)
             return
-        except AdapterError as error:
-            # What an earlier case did to the server is not this case's matter.
+        except (AdapterError, AdapterUnsupported) as error:
+            # What an earlier case did to the server is not this case's matter, and a fresh start says for
+            # itself what is not supported.
             context.transcript.record("harness", "note", f"the server could not be reused: {error}")
     bench.reusable = False
-    running = bench.adapter.start(case.id, bench.fresh_directory(), wanted)
+    try:
+        running = bench.adapter.start(case.id, bench.fresh_directory(), wanted)
+    except AdapterError as error:
+        if not hard_to_start(case.scenario) or not _starts_at_all(bench):
+            raise
+        context.judge_all("a server that starts", f"it did not start: {error}")
+        context.log_tail = error.log
+        raise _ServerStayedAway from error
+    bench.ever_started = True
     context.server_runs(running, reopened=True)
     bench.reusable = not special
+
+
+def hard_to_start(scenario: model.Scenario) -> bool:
+    """Say whether a server may fail to start on this scenario by its own fault: that is what is judged."""
+    if not isinstance(scenario.server, model.Server):
+        return False
+    steps = (step for step in scenario.steps if isinstance(step, model.ListeningStep))
+    return not scenario.server.host.ipv6 or any(
+        expectation.state == "failed" for step in steps for expectation in step.expect
+    )
+
+
+def _starts_at_all(bench: Bench) -> bool:
+    """Say whether the server starts when nothing is in its way: if not, nothing can be said about it."""
+    if not bench.ever_started:
+        numbers = Numbers()
+        known = bench.adapter.hello().capabilities
+        spoken = [name for name in get_args(ProtocolName) if f"protocol.{name}" in known]
+        plain = model.Port(name="plain", protocol=spoken[0] if spoken else "smtp", address=str(LOOPBACK_V4))
+        nothing_special = Configuration(ports=numbers.specs([plain]))
+        try:
+            bench.adapter.start("plain", bench.fresh_directory(), nothing_special)
+        except (AdapterError, AdapterUnsupported):
+            return False
+        bench.ever_started = True
+    return True
 
 
 def _steps(case: Case, context: Context) -> _End:
@@ -140,6 +186,8 @@ def _do(case: Case, context: Context, part: str) -> None:
 def _ended(error: Exception) -> _End:
     """Blame is in the type of the error."""
     match error:
+        case _ServerStayedAway():
+            return _End()
         case ControlFailed():
             return _End(Verdict.INCONCLUSIVE, str(error))
         case AdapterUnsupported():
@@ -171,8 +219,10 @@ def _record(case: Case, bench: Bench, context: Context | None, end: _End) -> Cas
             if first
             else "no expectation was judged"
         )
-    show_log = context is not None and verdict not in (Verdict.PASS, Verdict.INFO, Verdict.UNSUPPORTED)
-    return CaseRecord(
+    log_tail = ""
+    if context is not None and verdict not in (Verdict.PASS, Verdict.INFO, Verdict.UNSUPPORTED):
+        log_tail = context.log_tail or _log_tail(bench.adapter)
+    record = CaseRecord(
         id=case.id,
         scenario=case.scenario.id,
         title=case.scenario.title,
@@ -185,11 +235,12 @@ def _record(case: Case, bench: Bench, context: Context | None, end: _End) -> Cas
         fault=end.fault,
         judgements=judgements,
         transcript=() if context is None else context.transcript.lines,
-        log_tail=_log_tail(bench.adapter) if show_log else "",
+        log_tail=log_tail,
         latencies={} if context is None else context.latencies,
         seconds=0.0 if context is None else round(context.transcript.seconds, 4),
         replay=bench.replay(case),
     )
+    return redacted(record, (*passwords(case.scenario), *bench.secrets))
 
 
 def _log_tail(adapter: Adapter) -> str:

@@ -168,7 +168,7 @@ class RunSession:
 
     def show(self, console: Console) -> None:
         """Print the end of the run; "N of M MUST verified" is the last line."""
-        terminal.show(console, self.records, self._states, self.catalogue, self._review, notes=self._notes())
+        terminal.show(console, self.records, self._states, self.catalogue, self._review, notes=self._notes(), complete=self.complete)
         console.print(terminal.last_line(self._states))
 
     def headline(self) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
@@ -21,8 +21,8 @@ from reference_server.admin.operations import Conflict, NotFound, Operations
 from reference_server.settings import InvalidField, IpRange
 
 BASE = "/api/v1"
-_CHUNK = 100
-"""IP ranges turned into text at a time; the encoder does not let other threads run within one text."""
+_CHUNK = 50
+"""IP ranges turned into text at a time: some 2 ms."""
 _ERROR_LENGTH = 500
 _MEANINGS = {
     400: "A field is wrong; the answer names it, and nothing was stored",
@@ -109,8 +109,7 @@ async def delete_port(ops: Ops, port_id: int) -> Response:
 @router.get("/ipranges", response_model=list[records.RangeRecord], responses=READ)
 async def ranges(ops: Ops) -> Response:
     """List the IP ranges."""
-    text = await asyncio.to_thread(_ranges_text, ops.ranges())
-    return Response(text, media_type="application/json")
+    return StreamingResponse(_ranges_text(ops.ranges()), media_type="application/json")
 
 
 @router.post("/ipranges", status_code=201, response_model=records.Created, responses=ADD)
@@ -285,12 +284,15 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _ranges_text(found: Sequence[IpRange]) -> bytes:
-    parts = []
+async def _ranges_text(found: Sequence[IpRange]) -> AsyncIterator[bytes]:
+    """Yield the JSON text of a list, and let the others have the loop in between."""
+    opening = "["
     for start in range(0, len(found), _CHUNK):
         some = [records.range_record(ip_range) for ip_range in found[start : start + _CHUNK]]
-        parts.append(json.dumps(some, ensure_ascii=False)[1:-1].encode())
-    return b"[" + b",".join(parts) + b"]"
+        yield (opening + json.dumps(some, ensure_ascii=False)[1:-1]).encode()
+        opening = ","
+        await asyncio.sleep(0)
+    yield b"]" if found else b"[]"
 
 
 def _created(record_id: int) -> Response:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reference_server import limits
-from reference_server.addresses import IPAddress, peer_address
+from reference_server.addresses import IPAddress, address_text, peer_address
 from reference_server.listening.admission import Decision, Refused
 from reference_server.listening.sessions import OpenSessions
 from reference_server.log import Log
@@ -24,8 +24,13 @@ from reference_server.session import OpenSession, Services, Session
 from reference_server.settings import ConnectionSecurity, IpRange, Port, Protocol
 
 GONE_BEFORE = "client left before it was accepted"
-NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""What accept says when the system has no descriptor or memory left: the client stays in the queue."""
+
+_GONE = (
+    *("ECONNABORTED", "ECONNRESET", "EPROTO", "EPERM", "ETIMEDOUT", "ENOPROTOOPT", "EOPNOTSUPP"),
+    *("ENETDOWN", "ENETUNREACH", "ENONET", "EHOSTDOWN", "EHOSTUNREACH"),
+)
+CLIENT_GONE = frozenset(getattr(errno, name) for name in _GONE if hasattr(errno, name))
+"""What accept says of one client, which is gone; the next may be well (accept(2))."""
 
 Admit = Callable[[IPAddress, Protocol], Decision]
 
@@ -44,7 +49,7 @@ def open_socket(address: IPAddress, number: int) -> socket.socket:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setblocking(False)
-        listening.bind((address.compressed, number))
+        listening.bind((address_text(address), number))
         listening.listen(limits.BACKLOG)
     except OSError:
         listening.close()
@@ -86,7 +91,7 @@ class Gate:
         log: Log,
         capacity: int | None = None,
     ) -> None:
-        """``admit`` decides about each client. Above ``capacity`` open sessions, clients wait in the queue."""
+        """``admit`` decides about each client. Above ``capacity`` sessions, clients wait in the queue."""
         self._admit = admit
         self._open_session = open_session
         self._sessions = sessions
@@ -149,13 +154,9 @@ class Gate:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno in NO_RESOURCES:
+                if error.errno not in CLIENT_GONE:
                     self._pause(listener, error.strerror or str(error))
                     return
-                if listener.socket.fileno() < 0:
-                    return
-                # What is left belongs to the one client, which is gone (accept(2): ECONNABORTED, EPROTO,
-                # errors of its network); the next may be well.
                 self._refused(listener, None, 0, Refused(GONE_BEFORE))
                 continue
             self.receive(listener, client, address)
@@ -165,13 +166,14 @@ class Gate:
         try:
             # Not getpeername: it fails for a client that was reset in the queue.
             peer, peer_port = peer_address(address[0]), int(address[1])
-            decision = self._admit(peer, listener.port.protocol)
-        except (TypeError, ValueError, IndexError):
+        except (TypeError, ValueError, IndexError):  # the system had nothing to say of it
             self.disconnect(client)
             self._refused(listener, None, 0, Refused(GONE_BEFORE))
             return
+        try:
+            decision = self._admit(peer, listener.port.protocol)
         except BaseException:
-            self.disconnect(client)
+            self.disconnect(client)  # never let in by mistake
             raise
         if isinstance(decision, Refused):
             self.disconnect(client)
@@ -198,14 +200,17 @@ class Gate:
             session=self._sessions.next_id(),
             protocol=listener.port.protocol.value,
             port_id=listener.port.id,
-            peer=peer.compressed if peer else "",
+            peer=address_text(peer) if peer else "",
             peer_port=peer_port,
             range=why.ip_range.name if why.ip_range else None,
             reason=why.reason,
         )
 
     def _pause(self, listener: Listener, why: str) -> None:
-        """Leave clients in the kernel's queue for a while, rather than ask again and again in vain."""
+        """Leave clients in the kernel's queue for a while, rather than ask again and again in vain.
+
+        The system lacks descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM), or we have clients enough.
+        """
         self._loop.remove_reader(listener.socket.fileno())
         self._paused[listener.port] = self._loop.call_later(limits.ACCEPT_PAUSE, self._resume, listener)
         if self._loop.time() >= self._quiet_until:
@@ -309,7 +314,7 @@ def describe(session: Session) -> dict[str, Any]:
         "session": session.id,
         "protocol": session.port.protocol.value,
         "port_id": session.port.id,
-        "peer": session.peer.compressed,
+        "peer": address_text(session.peer),
         "peer_port": session.peer_port,
         "range": session.ip_range.name,
     }

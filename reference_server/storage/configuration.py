@@ -6,7 +6,8 @@ Functions over a connection, for `Database.read` and `Database.write`; what they
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
@@ -24,8 +25,10 @@ from reference_server.settings import (
 from reference_server.storage import schema
 from reference_server.storage.addresses import address_from
 
-_CHUNK = 500
+_CHUNK = 100
 """Rows fetched at a time: between two of them the event loop's thread gets its turn."""
+_PAUSE = 0.0001
+"""Seconds. Without a pause this thread would take the interpreter back before the other one is awake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,11 @@ def delete_certificate(connection: Connection, certificate_id: int) -> None:
     _delete(connection, schema.certificates, certificate_id)
 
 
-def _rows(connection: Connection, table: Table) -> Any:
-    return connection.execution_options(yield_per=_CHUNK).execute(select(table).order_by(table.c.id))
+def _rows(connection: Connection, table: Table) -> Iterator[Row[Any]]:
+    query = select(table).order_by(table.c.id).execution_options(yield_per=_CHUNK)
+    for rows in connection.execute(query).partitions():
+        yield from rows
+        time.sleep(_PAUSE)
 
 
 def _port(row: Row[Any]) -> Port:

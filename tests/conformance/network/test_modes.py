@@ -134,6 +134,9 @@ seen = {"mode": network.mode, "same": again == network, "threads": namespace.thr
         "missing": [network.missing(need) for need in ("wildcard_listener", "any_source")]}
 def roundtrip(family, server, client, port):
     with socket.socket(family) as listener, socket.socket(family) as caller:
+        if family == socket.AF_INET6:
+            for one in (listener, caller):
+                one.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND
         listener.bind((server, port)); listener.listen()
         caller.bind((client, 0)); caller.connect((server, port))
         with listener.accept()[0] as accepted:
@@ -149,7 +152,7 @@ from ipaddress import ip_address
 network = modes.enter("namespace")
 safety.check(ip_address("2001:db8::1"), "connect to")
 # What is started inside has no capability of ours, and uses any address and low numbers all the same.
-for family, address in ((socket.AF_INET6, "2001:db8::1"), (socket.AF_INET, "192.0.2.1")):
+for family, address in ((socket.AF_INET6, "::1"), (socket.AF_INET6, "::"), (socket.AF_INET, "192.0.2.1")):
     with socket.socket(family) as listener:
         listener.bind((address, 143))
 print(json.dumps([network.mode, safety.identity()]))
@@ -214,7 +217,7 @@ from conformance.network import modes
 SOURCES = ["2002:c000:204::1", "2001:0:1::1", "64:ff9b::1", "fc00::1", "7fff::", "8000::"]
 connector = Connector(modes.enter("namespace"))
 seen = {}
-with socket.create_server(("2001:db8::1", 25), family=socket.AF_INET6) as listener:
+with socket.create_server(("::", 25), family=socket.AF_INET6) as listener:
     for source in SOURCES + ["fe80::1%lo"]:
         channel = connector.open(ip_address("2001:db8::1"), 25,
             source=ip_address(source), record=lambda *event: None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -78,6 +80,13 @@ class Site:
         assert (code, list(answer)) == (201, ["id"]), answer
         return int(answer["id"])
 
+    async def refused(self, method: str, path: str, cases: Sequence[tuple[str, Any]], base: Any) -> None:
+        """Each case, a field and what is laid over ``base``, is a 400 that names the field."""
+        for field_name, change in cases:
+            code, answer = await self.ask(method, path, {**base, **change})
+            assert (code, list(answer)) == (400, ["error"]), (change, answer)
+            assert answer["error"].startswith(f"{field_name}: "), (change, answer)
+
     async def get(self, path: str) -> Any:
         """Return what a GET answers."""
         code, answer = await self.ask("GET", path)
@@ -85,26 +94,46 @@ class Site:
         return answer
 
 
-async def open_database(path: Path) -> Database:
-    """Return a prepared, empty database."""
-    database = await Database.open(f"sqlite:///{path}/data/x.sqlite3", synced=False)
-    await prepare(database, port_offset=0, bare=True, admin_password=PASSWORD, cheap_hashes=True)
-    return database
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without ports and ranges, to be copied: migrating one for each test takes its time."""
+    path = tmp_path_factory.mktemp("prepared") / "x.sqlite3"
+
+    async def make() -> None:
+        database = await Database.open(f"sqlite:///{path}", synced=False)
+        await prepare(database, port_offset=0, bare=True, admin_password=PASSWORD, cheap_hashes=True)
+        await database.close()
+
+    asyncio.run(make())
+    return path
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = await open_database(tmp_path)
+def new_recorder() -> type[Recorder]:
+    """The class, for tests that need more than the site's one."""
+    return Recorder
+
+
+@pytest.fixture
+def administrator_password() -> str:
+    return PASSWORD
+
+
+@pytest.fixture
+async def database(prepared: Path, tmp_path: Path) -> AsyncIterator[Database]:
+    shutil.copy(prepared, tmp_path / "x.sqlite3")
+    opened = await Database.open(f"sqlite:///{tmp_path}/x.sqlite3", synced=False)
     yield opened
     await opened.close()
 
 
-@pytest.fixture(params=["127.0.0.1", "::1"])
+@pytest.fixture
 async def site(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Site]:
+    """Over ::1, unless a test names the address."""
     operations = await Operations.load(database, now=lambda: datetime.now(UTC), cheap_hashes=True)
     recorder = Recorder()
     operations.attach(recorder)
-    server = AdminServer(build_app(operations), ip_address(request.param), 0)
+    server = AdminServer(build_app(operations), ip_address(getattr(request, "param", "::1")), 0)
     await server.start()
     auth = httpx.BasicAuth("Administrator", PASSWORD)
     async with httpx.AsyncClient(base_url=server.url, auth=auth, trust_env=False, timeout=60) as client:

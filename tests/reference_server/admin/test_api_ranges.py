@@ -39,6 +39,7 @@ DEFAULTS = {
 FLAGS = [name for name, value in DEFAULTS.items() if isinstance(value, bool) and name != "expires"]
 
 
+@pytest.mark.parametrize("site", ["127.0.0.1", "::1"], indirect=True)
 async def test_what_is_left_out_has_the_default_of_the_contract(site: Site) -> None:
     range_id = await site.add("/ipranges", PLAIN)
     assert await site.get("/ipranges") == [{"id": range_id, **PLAIN, **DEFAULTS}]
