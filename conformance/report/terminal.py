@@ -125,11 +125,12 @@ def requirements(states: dict[str, RequirementState], catalogue: Catalogue) -> R
 def explanations(states: dict[str, RequirementState], review: Review) -> list[tuple[str, RenderableType]]:
     """Return titled tables: requirements with a reason, accepted ones, those that are shown in part."""
     silent = (State.PASSED, State.RECORDED)
-    open_ones = [
-        (one.requirement.id, str(one.state).replace("_", " "), one.reason.partition("\n")[0])
-        for one in states.values()
-        if one.state not in silent and one.requirement.id not in review.accepted
-    ]
+    by_state: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for one in states.values():
+        if one.state not in silent and one.requirement.id not in review.accepted:
+            key = (str(one.state).replace("_", " "), one.reason.partition("\n")[0])
+            by_state[key].append(one.requirement.id)
+    open_ones = [(" ".join(names), state, reason) for (state, reason), names in by_state.items()]
     by_reason: dict[str, list[str]] = defaultdict(list)
     for name, entry in review.accepted.items():
         if name in states:

@@ -22,7 +22,6 @@ from conformance.report.stream import Stream
 from conformance.report.summary import Run, header, summary
 from conformance.run.options import RunOptions
 from conformance.run.runner import Bench, run_case
-from conformance.scenario import model
 from conformance.scenario.case import Case
 from conformance.verdict import baseline as baselines
 from conformance.verdict import requirements as requirement_states
@@ -168,7 +167,15 @@ class RunSession:
 
     def show(self, console: Console) -> None:
         """Print the end of the run; "N of M MUST verified" is the last line."""
-        terminal.show(console, self.records, self._states, self.catalogue, self._review, notes=self._notes(), complete=self.complete)
+        terminal.show(
+            console,
+            self.records,
+            self._states,
+            self.catalogue,
+            self._review,
+            notes=self._notes(),
+            complete=self.complete,
+        )
         console.print(terminal.last_line(self._states))
 
     def headline(self) -> str:
@@ -219,4 +226,4 @@ _MEANING = {
 def special(case: Case) -> bool:
     """Say whether a case needs a server of its own: these come last, so that the others share one."""
     server = case.scenario.server
-    return server == "default" or (isinstance(server, model.Server) and not server.host.ipv6)
+    return server == "default" or not server.host.ipv6

@@ -41,8 +41,9 @@ def is_reported(endpoint: Endpoint, text: str) -> bool:
 def _names(line: str, address: str) -> bool:
     wanted = parse(address)
     for token in _ADDRESS.findall(line):
-        # "[::1]:25" and "::1:25" both occur in logs: try without what follows the last colon, too.
-        for text in (token, token.rstrip(":"), token.rpartition(":")[0]):
+        # "[::1]:25:", "::1:25" and "on 127.0.0.1." all occur: try without the end, and without a number after it.
+        bare = token.rstrip(":.")
+        for text in (token, bare, bare.rpartition(":")[0]):
             try:
                 if parse(text) == wanted:
                     return True

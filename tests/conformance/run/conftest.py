@@ -8,10 +8,9 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent, indent
-from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -65,11 +64,11 @@ _ANSWERS: dict[str, tuple[bytes, list[tuple[str, bytes | None]]]] = {
     "imap": (
         b"* OK here\r\n",
         [
-            (r"\S+ CAPABILITY", b"* CAPABILITY IMAP4rev1\r\n@ OK\r\n"),
-            (r"\S+ (EXAMINE|SELECT)", b"* 2 EXISTS\r\n@ OK\r\n"),
-            (r"\S+ FETCH 2", b"* 2 FETCH (BODY[] {%d}\r\n%s)\r\n@ OK\r\n" % (len(MESSAGE), MESSAGE)),
+            (r"\S+ CAPABILITY", b"* CAPABILITY IMAP4rev1\r\n@ OK done\r\n"),
+            (r"\S+ (EXAMINE|SELECT)", b"* 2 EXISTS\r\n@ OK done\r\n"),
+            (r"\S+ FETCH 2", b"* 2 FETCH (BODY[] {%d}\r\n%s)\r\n@ OK done\r\n" % (len(MESSAGE), MESSAGE)),
             (r"\S+ LOGOUT", None),
-            (".", b"@ OK\r\n"),
+            (".", b"@ OK done\r\n"),
         ],
     ),
 }
@@ -389,21 +388,3 @@ def hang_up() -> Behaviour:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     return behave
-
-
-@pytest.fixture
-def held() -> Iterator[Callable[[Sequence[str]], SimpleNamespace]]:
-    """Take port numbers away: one socket on each address, with the same number."""
-    sockets: list[socket.socket] = []
-
-    def hold(addresses: Sequence[str]) -> SimpleNamespace:
-        made = [
-            socket.create_server((text, 0), family=socket.AF_INET if "." in text else socket.AF_INET6)
-            for text in addresses
-        ]
-        sockets.extend(made)
-        return SimpleNamespace(ports=[one.getsockname()[1] for one in made])
-
-    yield hold
-    for one in sockets:
-        one.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from conformance.adapters.base import Limitation
@@ -213,8 +215,8 @@ def test_finally_is_done_whatever_happened(stage, failing, verdict) -> None:
         f"{SERVED}\n- {{server: restart}}", finally_="- {server: reinitialize}\n- {server: kill}"
     )
     assert record.verdict == verdict
-    assert stage.adapter.calls[-2:] == ["reinitialize", "kill"] or "log" in stage.adapter.calls
-    assert {"reinitialize", "kill"} <= set(stage.adapter.calls)
+    done = [call for call in stage.adapter.calls if call != "log"]
+    assert done[-3:] == ["restart", "reinitialize", "kill"]
 
 
 def test_finally_is_done_after_a_failed_control(stage) -> None:
@@ -230,7 +232,7 @@ def test_what_finally_judges_counts(stage) -> None:
     stage.adapter.behave["other"] = stage.leave
     record = stage.run(
         SERVED,
-        server=TWO_PORTS.replace("127.0.0.1", "127.0.0.1").partition("ip_ranges")[0],
+        server=TWO_PORTS.partition("ip_ranges")[0],
         finally_="- {connect: {to: other}, expect: served}",
     )
     assert record.verdict == "fail"
@@ -256,7 +258,7 @@ def test_kept_sessions_are_closed_at_the_end(stage, behaviour) -> None:
     assert door.ends == ["end", "end"]
 
 
-def test_the_number_of_a_port_in_use_is_held_and_let_go(stage, held) -> None:
+def test_the_number_of_a_port_in_use_is_held_and_let_go(stage) -> None:
     server = """
         ports:
           - {name: door, protocol: smtp, address: "::1"}
@@ -267,8 +269,6 @@ def test_the_number_of_a_port_in_use_is_held_and_let_go(stage, held) -> None:
     assert stage.verdicts(record) == [("BIND-10", "pass"), ("BIND-10", "pass")]
     number = {port.name: port.number for port in stage.adapter.configurations[0].ports}["taken"]
     assert number > 0
-    import socket
-
     with socket.create_server(("::1", number), family=socket.AF_INET6):
         pass
 
