@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,7 +18,7 @@ from rich.table import Table
 
 from conformance import __version__
 from conformance.builtin import scenarios_directory
-from conformance.errors import ConformanceError, ExitCode, UsageError
+from conformance.errors import ConformanceError, ExitCode, ScenarioError, UsageError
 
 app = typer.Typer(
     name="conformance",
@@ -62,45 +64,53 @@ def _main(
     """Judge the IPv6 behaviour of a mail server, requirement by requirement."""
 
 
+_Server = Annotated[
+    str, typer.Option(help="Server under test: reference, exec:COMMAND or python:package.module:Class.")
+]
+_Profile = Annotated[str, typer.Option(help="core (MUST), full (everything), slow (with real waits).")]
+_Scenarios = Annotated[
+    list[Path] | None, typer.Option(metavar="PATH", help="More scenarios; may be repeated.")
+]
+_NoBuiltin = Annotated[bool, typer.Option("--no-builtin", help="Without the built-in scenarios.")]
+_Cases = Annotated[
+    list[str] | None, typer.Option(metavar="ID", help="Only this scenario or case; may be repeated.")
+]
+_Keyword = Annotated[str, typer.Option("-k", metavar="EXPR", help="Only cases whose names match.")]
+_ReportDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write report.ndjson, summary.json and junit.xml there.")
+]
+_Network = Annotated[str, typer.Option(help="auto, loopback or namespace.")]
+_RequiredNetwork = Annotated[
+    str | None, typer.Option(metavar="MODE", help="End with 3 when this mode is not available.")
+]
+_Baseline = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="What is accepted; 'none' for nothing [default: the server's own]."),
+]
+_FailOn = Annotated[str | None, typer.Option(metavar="warn", help="Warnings fail the run.")]
+_Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the adapter.")
+]
+_Workers = Annotated[str | None, typer.Option("-n", metavar="N|auto", help="Run in N processes.")]
+
+
 @app.command(help=_RUN_HELP, context_settings={"allow_extra_args": True})
 def run(
     context: typer.Context,
-    server: Annotated[
-        str, typer.Option(help="Server under test: reference, exec:COMMAND or python:package.module:Class.")
-    ],
-    profile: Annotated[
-        str, typer.Option(help="core (MUST), full (everything), slow (with real waits).")
-    ] = "full",
-    scenarios: Annotated[
-        list[Path] | None, typer.Option(metavar="PATH", help="More scenarios; may be repeated.")
-    ] = None,
-    no_builtin: Annotated[bool, typer.Option("--no-builtin", help="Without the built-in scenarios.")] = False,
-    case: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Only this scenario or case; may be repeated.")
-    ] = None,
-    keyword: Annotated[str, typer.Option("-k", metavar="EXPR", help="Only cases whose names match.")] = "",
-    report_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write report.ndjson, summary.json and junit.xml there."),
-    ] = None,
-    network: Annotated[str, typer.Option(help="auto, loopback or namespace.")] = "auto",
-    require_network: Annotated[
-        str | None, typer.Option(metavar="MODE", help="End with 3 when this mode is not available.")
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="What is accepted; 'none' for nothing [default: the server's own]."
-        ),
-    ] = None,
-    fail_on: Annotated[str | None, typer.Option(metavar="warn", help="Warnings fail the run.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the adapter.")
-    ] = None,
-    workers: Annotated[str | None, typer.Option("-n", metavar="N|auto", help="Run in N processes.")] = None,
+    server: _Server,
+    profile: _Profile = "full",
+    scenarios: _Scenarios = None,
+    no_builtin: _NoBuiltin = False,
+    case: _Cases = None,
+    keyword: _Keyword = "",
+    report_dir: _ReportDir = None,
+    network: _Network = "auto",
+    require_network: _RequiredNetwork = None,
+    baseline: _Baseline = None,
+    fail_on: _FailOn = None,
+    settings: _Settings = None,
+    workers: _Workers = None,
 ) -> None:
-    import pytest
-
     if fail_on not in (None, "warn"):
         raise UsageError(f"--fail-on {fail_on}: unknown; the one word is warn")
     paths = [] if no_builtin else [scenarios_directory()]
@@ -108,34 +118,55 @@ def run(
     if not paths:
         raise UsageError("--no-builtin leaves no scenarios; name some with --scenarios PATH")
     _check(paths)
-    arguments = [
-        *map(str, paths),
-        "--server",
-        server,
-        "--sixpost-profile",
-        profile,
-        "--sixpost-network",
-        network,
-    ]
-    for name, value in (
+    options: list[tuple[str, object]] = [
+        ("--server", server),
+        ("--sixpost-profile", profile),
+        ("--sixpost-network", network),
         ("--sixpost-report-dir", report_dir),
         ("--sixpost-require-network", require_network),
         ("--sixpost-baseline", baseline),
         ("-k", keyword),
         ("-n", workers),
-    ):
-        if value:
-            arguments += [name, str(value)]
-    for text in settings or []:
-        arguments.append(f"--sixpost-set={text}")
-    for text in case or []:
-        arguments.append(f"--sixpost-case={text}")
-    for path in scenarios or []:
-        arguments += ["--sixpost-scenarios", str(path)]
+        *(("--sixpost-set", text) for text in settings or []),
+        *(("--sixpost-case", text) for text in case or []),
+        *(("--sixpost-scenarios", path) for path in scenarios or []),
+    ]
+    arguments = [word for name, value in options if value for word in _words(name, str(value))]
     arguments += ["--sixpost-no-builtin"] if no_builtin else []
     arguments += ["--sixpost-fail-on-warn"] if fail_on else []
+    raise typer.Exit(_pytest([*map(str, paths), *arguments, *context.args]))
+
+
+def _words(name: str, value: str) -> list[str]:
+    """Return an option as pytest takes it: in one word, so that a value may begin with a dash."""
+    return [f"{name}={value}"] if name.startswith("--") else [name, value]
+
+
+class _Watch:
+    """A plugin that keeps pytest's configuration, where our plugin leaves the exit code."""
+
+    config: Any = None
+
+    def pytest_cmdline_main(self, config: Any) -> None:
+        """Called before anything is started."""
+        self.config = config
+
+
+def _pytest(arguments: list[str]) -> int:
+    """Run pytest and return our exit code: pytest's own numbers mean something else."""
+    import pytest
+
+    watch = _Watch()
     with _own_pytest():
-        raise typer.Exit(int(pytest.main([*_quiet(), *arguments, *context.args])))
+        code = int(pytest.main([*_quiet(), *arguments], plugins=[watch]))
+    # Not earlier: pytest imports it itself.
+    from conformance.plugin import EXIT_CODE
+
+    if watch.config is not None and EXIT_CODE in watch.config.stash:
+        return int(watch.config.stash[EXIT_CODE])
+    if code == pytest.ExitCode.USAGE_ERROR:
+        return ExitCode.USAGE
+    return ExitCode.INTERRUPTED if code == pytest.ExitCode.INTERRUPTED else ExitCode.HARNESS_BUG
 
 
 def _quiet() -> list[str]:
@@ -279,16 +310,28 @@ def adapter_schema() -> None:
 
 def main() -> None:
     """Run the program: every fault of ours or the user's is one clear message and an exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except ConformanceError as error:
-        print(f"conformance: {error}" if not isinstance(error, UsageError) else str(error), file=sys.stderr)
+        print(
+            f"conformance: {error}" if not isinstance(error, ScenarioError) else str(error), file=sys.stderr
+        )
         log = getattr(error, "log", "")
         if log:
             print(log, file=sys.stderr)
         sys.exit(int(error.exit_code))
     except KeyboardInterrupt:
         sys.exit(int(ExitCode.INTERRUPTED))
+    except Exception:  # noqa: BLE001 - whatever it is, it is ours
+        traceback.print_exc()
+        print("conformance: a bug of the harness; please report it with the lines above", file=sys.stderr)
+        sys.exit(int(ExitCode.HARNESS_BUG))
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    """SIGTERM ends a run as Ctrl-C does: what ran is reported, and no server is left."""
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -5,14 +5,25 @@ Without ``--server`` it does nothing to a test run but offer its options.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.errors import ConformanceError, ExitCode, ScenarioError
+from conformance.errors import ConformanceError, ExitCode, Problem, ScenarioError
 
+if TYPE_CHECKING:
+    # Imported where they are needed: who uses pytest for something else does not wait for them.
+    from conformance.run.options import RunOptions
+    from conformance.run.session import RunSession
+    from conformance.scenario.case import Case
+    from conformance.verdict.model import CaseRecord
+
+_GROUP, _TITLE = "sixpost", "IPv6 conformance of mail servers (sixpost)"
+_SERVER = "sixpost_server"
 _PROPERTY = "sixpost"
 _LETTERS = {
     "pass": ("passed", ".", "PASS"),
@@ -26,15 +37,16 @@ _LETTERS = {
 }
 
 
+EXIT_CODE: pytest.StashKey[int] = pytest.StashKey()
+"""In the config's stash: what the run came to (`errors.ExitCode`); absent when pytest itself gave up."""
+
+_End: type[BaseException] = type("conformance", (pytest.exit.Exception,), {})
+"""Ends pytest with a message, which it prints after the name of this class, and our exit code."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer the options; all but ``--server`` have a prefix, to stay out of other plugins' way."""
-    group = parser.getgroup("sixpost", "IPv6 conformance of mail servers (sixpost)")
-    try:
-        group.addoption("--server", metavar="NAME", help="judge this server with the scenario files")
-    except ValueError:
-        # Another plugin has this name: theirs was first, ours is still there as `conformance run`.
-        return
-    add = group.addoption
+    """Offer the options that have a prefix; ``--server`` has none, and comes last."""
+    add = parser.getgroup(_GROUP, _TITLE).addoption
     add("--sixpost-set", action="append", default=[], metavar="KEY=VALUE", help="setting of the adapter")
     add("--sixpost-profile", default="full", metavar="NAME", help="core, full or slow (default: full)")
     add("--sixpost-case", action="append", default=[], metavar="ID", help="only this scenario or case")
@@ -47,46 +59,67 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--sixpost-no-builtin", action="store_true", help="for the replay command")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(parser: pytest.Parser) -> Iterator[None]:
+    """Offer ``--server``, unless somebody else's conftest file or plugin has it: theirs goes first."""
+    yield
+    # ValueError: it is theirs. Ours is still there as `conformance run`.
+    with contextlib.suppress(ValueError):
+        parser.getgroup(_GROUP, _TITLE).addoption(
+            "--server", dest=_SERVER, metavar="NAME", help="judge this server with the scenario files"
+        )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Begin a run when a server is named."""
-    if not config.getoption("--server", default=None) or not hasattr(config.option, "sixpost_set"):
+    server = getattr(config.option, _SERVER, None)
+    if not server:
         return
-    from conformance.run.options import RunOptions, settings
     from conformance.run.session import RunSession
 
-    option = config.getoption
-    report_dir = option("--sixpost-report-dir")
     worker = hasattr(config, "workerinput")
     try:
-        options = RunOptions(
-            server=option("--server"),
-            settings=settings(option("--sixpost-set")),
-            profile=option("--sixpost-profile"),
-            cases=tuple(option("--sixpost-case")),
-            report_dir=Path(report_dir).absolute() if report_dir else None,
-            network=option("--sixpost-network"),
-            require_network=option("--sixpost-require-network"),
-            baseline=option("--sixpost-baseline"),
-            fail_on_warn=option("--sixpost-fail-on-warn"),
-            scenarios=tuple(Path(path) for path in option("--sixpost-scenarios")),
-            builtin=not option("--sixpost-no-builtin"),
-        )
-        session = RunSession(options, worker=worker)
+        session = RunSession(_options(config, server), worker=worker)
     except ConformanceError as error:
-        pytest.exit(str(error), returncode=int(error.exit_code))
+        config.stash[EXIT_CODE] = int(error.exit_code)
+        raise _End(str(error), int(error.exit_code)) from None
     config.pluginmanager.register(_Hooks(config, session, worker=worker), "sixpost-run")
 
 
-class _Hooks:
-    """The hooks of one run."""
+def _options(config: pytest.Config, server: str) -> RunOptions:
+    from conformance.run.options import RunOptions, settings
 
-    def __init__(self, config: pytest.Config, session: Any, *, worker: bool) -> None:
+    option = config.getoption
+    report_dir = option("--sixpost-report-dir")
+    return RunOptions(
+        server=server,
+        settings=settings(option("--sixpost-set")),
+        profile=option("--sixpost-profile"),
+        cases=tuple(option("--sixpost-case")),
+        report_dir=Path(report_dir).absolute() if report_dir else None,
+        network=option("--sixpost-network"),
+        require_network=option("--sixpost-require-network"),
+        baseline=option("--sixpost-baseline"),
+        fail_on_warn=option("--sixpost-fail-on-warn"),
+        scenarios=tuple(Path(path) for path in option("--sixpost-scenarios")),
+        builtin=not option("--sixpost-no-builtin"),
+    )
+
+
+class _Hooks:
+    """The hooks of one run. With xdist the workers run the cases, and the controller takes their records."""
+
+    def __init__(self, config: pytest.Config, session: RunSession, *, worker: bool) -> None:
         self._config = config
         self._run = session
         self._worker = worker
-        self._wrong: list[ScenarioError] = []
-        self._code: ExitCode | None = None
+        self._wrong: list[Problem] = []
+        self._existing: list[Case] = []
+        self._began = False
+        self._finished = False
+
+    # --- collection ---
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect scenario files."""
@@ -96,21 +129,26 @@ class _Hooks:
         file.hooks = self
         return file
 
-    def cases(self, path: Path) -> list[Any]:
+    def cases(self, path: Path) -> list[Case]:
         """Return the cases of a file."""
         from conformance.scenario.loader import load_file
 
         try:
             return load_file(path, self._run.catalogue)
         except ScenarioError as error:
-            self._wrong.append(error)
+            self._wrong.extend(error.problems)
             raise
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave out what was not asked for; put the cases that need a server of their own last."""
         from conformance.run.session import special
+        from conformance.scenario.loader import duplicate_ids
 
+        self._wrong.extend(duplicate_ids(item.case for item in items if isinstance(item, CaseItem)))
+        if self._wrong:
+            items.clear()
+            return
         self._existing = [
             item.case for item in items if isinstance(item, CaseItem) and self._run.in_profile(item.case)
         ]
@@ -120,7 +158,8 @@ class _Hooks:
             if not isinstance(item, CaseItem)
             or (self._run.in_profile(item.case) and self._run.options.chosen(item.case))
         ]
-        left_out = [item for item in items if item not in set(kept)]
+        chosen = set(kept)
+        left_out = [item for item in items if item not in chosen]
         if left_out:
             config.hook.pytest_deselected(items=left_out)
         items[:] = sorted(kept, key=lambda item: isinstance(item, CaseItem) and special(item.case))
@@ -128,12 +167,32 @@ class _Hooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Everything is known: begin."""
-        if self._wrong:
-            return
-        planned = [item.case for item in session.items if isinstance(item, CaseItem)]
-        self._run.begin(getattr(self, "_existing", planned), planned)
+        if not self._wrong:
+            self._begin(self._existing, [item.case for item in session.items if isinstance(item, CaseItem)])
 
-    def run(self, item: CaseItem) -> Any:
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """In the controller, which collects nothing itself: begin with what the first worker has found."""
+        if self._began or self._wrong:
+            return
+        from conformance.scenario.loader import load
+
+        try:
+            cases = load([Path(arg.partition("::")[0]) for arg in self._config.args], self._run.catalogue)
+        except ScenarioError as error:
+            self._wrong.extend(error.problems)
+            return
+        existing = [case for case in cases if self._run.in_profile(case)]
+        planned = {name.partition("::")[2] for name in ids}
+        self._begin(existing, [case for case in existing if case.id in planned])
+
+    def _begin(self, existing: Sequence[Case], planned: Sequence[Case]) -> None:
+        self._began = True
+        self._run.begin(existing, planned)
+
+    # --- the cases ---
+
+    def run(self, item: CaseItem) -> CaseRecord:
         """Run one case; the record travels with the report of the item."""
         record = self._run.run(item.case)
         item.user_properties.append((_PROPERTY, record.model_dump_json()))
@@ -158,10 +217,10 @@ class _Hooks:
             return None
         for name, value in getattr(report, "user_properties", ()):
             if name == _PROPERTY:
-                import json
-
                 return _LETTERS[json.loads(str(value))["verdict"]]
         return None
+
+    # --- the end ---
 
     def pytest_keyboard_interrupt(self) -> None:
         """Ctrl-C: what ran until now is reported."""
@@ -173,12 +232,17 @@ class _Hooks:
         yield
         if self._worker:
             return
-        if self._wrong:
-            session.exitstatus = ExitCode.USAGE
-            return
-        self._run.stopped = str(session.shouldstop or "")
-        self._code = self._run.finish()
-        session.exitstatus = int(self._code)
+        if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+            # pytest has printed the trace: nothing can be said about the server.
+            code = ExitCode.HARNESS_BUG
+        elif self._wrong:
+            code = ExitCode.USAGE
+        else:
+            self._run.stopped = str(session.shouldstop or session.shouldfail or "")
+            code = self._run.finish()
+            self._finished = True
+        session.exitstatus = int(code)
+        self._config.stash[EXIT_CODE] = int(code)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
@@ -190,10 +254,9 @@ class _Hooks:
 
         console = make_console()
         if self._wrong:
-            for error in self._wrong:
-                for problem in error.problems:
-                    console.print(str(problem), markup=False, soft_wrap=True)
-        elif self._code is not None:
+            for problem in dict.fromkeys(map(str, self._wrong)):
+                console.print(problem, markup=False, soft_wrap=True)
+        elif self._finished:
             console.print()
             self._run.show(console)
 
@@ -219,7 +282,7 @@ class ScenarioFile(pytest.File):
 class CaseItem(pytest.Item):
     """One case."""
 
-    case: Any
+    case: Case
     hooks: _Hooks
 
     def runtest(self) -> None:

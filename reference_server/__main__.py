@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -42,6 +43,8 @@ exit codes: 0 stopped as it was told, 1 could not start or run, 2 wrong usage
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``reference-server ARGUMENTS`` (those of the process by default); return the exit code."""
     options, log_format = parse(arguments)
+    # A sixth of the time of the imports; `run` turns it on again.
+    gc.disable()
     # Not at the top: --help, --version and wrong usage are answered without waiting for these.
     from reference_server.log import configure
     from reference_server.run import run

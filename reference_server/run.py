@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import resource
 import signal
 import sys
@@ -33,6 +34,8 @@ def run(options: Options, log: Log, *, plain_errors: bool) -> int:
         else:
             log.error("server.failed", error=str(error))  # noqa: TRY400 - an event, not a traceback
         return FAILED
+    finally:
+        gc.enable()
     return OK
 
 
@@ -49,7 +52,14 @@ async def _serve(options: Options, log: Log) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     await server.start()
-    await told.wait()
+    stopping = asyncio.create_task(told.wait())
+    complete = asyncio.create_task(server.complete())
+    await asyncio.wait((stopping, complete), return_when=asyncio.FIRST_COMPLETED)
+    complete.cancel()
+    # What was imported stays for good. Looking through it for garbage would hold the loop for 50 ms.
+    gc.freeze()
+    gc.enable()
+    await stopping
     await server.stop()
 
 

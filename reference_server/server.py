@@ -69,6 +69,7 @@ class Server:
         self._look_timer: asyncio.TimerHandle | None = None
         self._reinitializing = asyncio.Lock()
         self._wanted = asyncio.Event()
+        self._complete = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sessions = OpenSessions(self._session_finished)
         self._operations: Operations | None = None
@@ -121,7 +122,17 @@ class Server:
         await self._open_services()
         self._spawn(self._reinitialize_on_request())
         self._administration = Administration(options, operations, self._log, self._announce)
-        self._spawn(self._administration.start())
+        self._spawn(self._open_administration(self._administration))
+
+    async def _open_administration(self, administration: Administration) -> None:
+        try:
+            await administration.start()
+        finally:
+            self._complete.set()
+
+    async def complete(self) -> None:
+        """Return when the administration is open as well, or was reported."""
+        await self._complete.wait()
 
     async def stop(self) -> None:
         """Let what is running finish, for a bounded time, then end everything. Leaves nothing behind."""

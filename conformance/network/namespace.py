@@ -8,6 +8,7 @@ privilege, and IPv6 sockets may bind any address.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 from pathlib import Path
@@ -100,7 +101,10 @@ def _try_unshare(flags: int) -> str:
 
 def _make_mounts_private() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None) != 0:
+    # In a chroot, "/" is no mount point, and nothing is mounted by us yet: EINVAL there is no harm.
+    if libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None) != 0 and (
+        ctypes.get_errno() != errno.EINVAL
+    ):
         raise MachineError(f"cannot make the mounts private: {os.strerror(ctypes.get_errno())}")
 
 

@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from conformance import requirements
 from conformance.adapters import registry
-from conformance.adapters.base import Adapter, Hello
+from conformance.adapters.base import Hello
 from conformance.errors import ConformanceError, ExitCode
 from conformance.network import modes
 from conformance.network.modes import Network
@@ -22,7 +23,9 @@ from conformance.report.stream import Stream
 from conformance.report.summary import Run, header, summary
 from conformance.run.options import RunOptions
 from conformance.run.runner import Bench, run_case
+from conformance.run.secrets import secret_values
 from conformance.scenario.case import Case
+from conformance.scenario.words import nearest
 from conformance.verdict import baseline as baselines
 from conformance.verdict import requirements as requirement_states
 from conformance.verdict.baseline import Baseline, Review
@@ -44,6 +47,13 @@ class RunSession:
         self.catalogue = requirements.load()
         self.baseline = self._read_baseline()
         self.network: Network = modes.enter(options.network, options.require_network)
+        self._stream: Stream | None = None
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sixpost-")))
+            if options.report_dir and not worker:
+                self._stream = stack.enter_context(Stream(options.report_dir))
+            self.bench = self._make_bench(directory, stack)
+            self._resources = stack.pop_all()
         self.records: list[CaseRecord] = []
         self.cases: Sequence[Case] = ()
         self.complete = True
@@ -54,10 +64,6 @@ class RunSession:
         self._began = time.monotonic()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._worker = worker
-        self._directory = tempfile.TemporaryDirectory(prefix="sixpost-")
-        self._stream = Stream(options.report_dir) if options.report_dir and not worker else None
-        self._adapter: Adapter | None = None
-        self._bench: Bench | None = None
         self._hello: Hello = _UNKNOWN
         self._states: dict[str, RequirementState] = {}
         self._review = Review({}, {}, ())
@@ -74,18 +80,20 @@ class RunSession:
 
     # --- cases ---
 
-    @property
-    def bench(self) -> Bench:
-        """The adapter with its server, made when it is first needed."""
-        if self._bench is None:
-            directory = Path(self._directory.name)
-            adapter_directory = directory / "adapter"
-            adapter_directory.mkdir()
-            self._adapter = registry.create(self.options.server, self.options.settings, adapter_directory)
-            self._bench = Bench(
-                self._adapter, self.network, self.catalogue, directory, replay=self.options.replay
-            )
-        return self._bench
+    def _make_bench(self, directory: Path, stack: ExitStack) -> Bench:
+        """Return the adapter, which starts nothing yet, with what it needs."""
+        adapter_directory = directory / "adapter"
+        adapter_directory.mkdir()
+        adapter = registry.create(self.options.server, self.options.settings, adapter_directory)
+        stack.callback(adapter.close)
+        return Bench(
+            adapter,
+            self.network,
+            self.catalogue,
+            directory,
+            replay=self.options.replay,
+            secrets=secret_values(self.options.settings),
+        )
 
     def in_profile(self, case: Case) -> bool:
         """Say whether a case belongs to the profile of this run."""
@@ -123,7 +131,7 @@ class RunSession:
 
     def hopeless(self, record: CaseRecord) -> bool:
         """Say whether no further case can come to anything: the server never started."""
-        return record.fault == "adapter" and not any(one.judgements for one in self.records)
+        return record.fault == "adapter" and not self.bench.ever_started
 
     # --- the end ---
 
@@ -190,6 +198,7 @@ class RunSession:
         notes = [self.headline()]
         if not self.complete:
             notes.append(f"a selection: {len(self.records)} of {len(self.cases)} cases")
+        notes += [self._no_such_case(name) for name in self.options.cases if not self._exists(name)]
         if self.stopped:
             notes.append(f"ended early: {self.stopped}")
         if self.options.report_dir is not None:
@@ -198,18 +207,20 @@ class RunSession:
             notes.append(f"exit code {int(self._code)}: {_MEANING[self._code]}")
         return notes
 
+    def _exists(self, name: str) -> bool:
+        return any(name in (case.id, case.scenario.id) for case in self.cases)
+
+    def _no_such_case(self, name: str) -> str:
+        near = nearest(name, [known for case in self.cases for known in (case.scenario.id, case.id)])
+        hint = f"; did you mean {near!r}?" if near else "; 'conformance list' shows them all"
+        return f"the profile {self.options.profile} has no scenario or case {name!r}{hint}"
+
     def _run(self) -> Run:
         return Run(self._hello, self.options.server, self.options.profile, self.network.mode, self._started)
 
     def close(self) -> None:
-        """End the server and remove everything that is temporary."""
-        try:
-            if self._adapter is not None:
-                self._adapter.close()
-        finally:
-            if self._stream is not None:
-                self._stream.close()
-            self._directory.cleanup()
+        """End the server and remove everything that is temporary. Idempotent."""
+        self._resources.close()
 
 
 _MEANING = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -94,7 +95,7 @@ def read(path: Path, catalogue: Catalogue) -> Baseline:
     try:
         baseline = Baseline.model_validate(document)
     except ValidationError as error:
-        raise ScenarioError([_problem(path, document, one) for one in error.errors()]) from None
+        raise ScenarioError([_problem(path, document, one) for one in _innermost(error)]) from None
     rows: list[Entry | Partial] = [*baseline.entries, *baseline.partial]
     unknown = [
         Problem(path, row.line, 1, catalogue.unknown(row.requirement))
@@ -106,18 +107,28 @@ def read(path: Path, catalogue: Catalogue) -> Baseline:
     return baseline
 
 
-def _problem(path: Path, document: object, error: object) -> Problem:
-    assert isinstance(error, dict)
-    line = 1
+def _innermost(error: ValidationError) -> list[ErrorDetails]:
+    """Return the errors without those that only follow from one inside."""
+    found = error.errors()
+    return [
+        one
+        for one in found
+        if not any(one is not other and other["loc"][: len(one["loc"])] == one["loc"] for other in found)
+    ]
+
+
+def _problem(path: Path, document: object, error: ErrorDetails) -> Problem:
+    line, column = 1, 1
     node = document
     for part in error["loc"]:
         try:
+            place = node.lc.key(part) if isinstance(node, dict) else node.lc.item(part)  # type: ignore[attr-defined]
             node = node[part]  # type: ignore[index]
-        except (KeyError, IndexError, TypeError):
+        except (AttributeError, KeyError, IndexError, TypeError):
             break
-        line = getattr(getattr(node, "lc", None), "line", line - 1) + 1
+        line, column = place[0] + 1, place[1] + 1
     where = ".".join(str(part) for part in error["loc"])
-    return Problem(path, line, 1, f"{where}: {error['msg']}")
+    return Problem(path, line, column, f"{where}: {error['msg']}")
 
 
 def review(

@@ -78,10 +78,15 @@ class AdminServer:
         self._server = _Server(config)
         ready = asyncio.get_running_loop().create_future()
         self._serving = asyncio.create_task(self._server.run_on(listening, ready))
-        await asyncio.wait([ready, self._serving], return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait([ready, self._serving], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
         if self._serving.done():
             listening.close()
-            self._serving.result()
+            failed, self._server, self._serving = self._serving, None, None
+            failed.result()
         self._port = listening.getsockname()[1]
         return self._port
 

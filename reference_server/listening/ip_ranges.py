@@ -20,7 +20,7 @@ from reference_server.settings import IpRange
 
 T = TypeVar("T")
 
-STEP = 250
+STEP = 100
 """Ranges, or ends of ranges, in one step of a build: well below a millisecond of work."""
 
 _FAMILIES = (4, 6)

@@ -41,7 +41,7 @@ def is_reported(endpoint: Endpoint, text: str) -> bool:
 def _names(line: str, address: str) -> bool:
     wanted = parse(address)
     for token in _ADDRESS.findall(line):
-        # "[::1]:25:", "::1:25" and "on 127.0.0.1." all occur: try without the end, and without a number after it.
+        # "[::1]:25:", "::1:25" and "on 127.0.0.1." all occur: try without the end, and without a number.
         bare = token.rstrip(":.")
         for text in (token, bare, bare.rpartition(":")[0]):
             try:

@@ -310,3 +310,33 @@ def test_a_host_without_ipv6_has_a_server_of_its_own(stage) -> None:
     assert stage.run(SERVED, name="tests.second", server=server).verdict == "pass"
     stage.run(SERVED, name="tests.third")
     assert [call for call in stage.adapter.calls if call != "hello"] == ["start", "start", "start"]
+
+
+# --- a server that does not start -----------------------------------------------------------------------
+
+TAKEN = """
+ports:
+  - {name: door, protocol: smtp, address: "127.0.0.1"}
+  - {name: taken, protocol: smtp, address: "::1", number: in_use}
+"""
+LISTENING = f"{SERVED}\n- {{listening: {{port: taken}}, expect: {{state: failed}}}}"
+
+
+def test_a_server_that_gives_up_over_one_port_is_judged(stage) -> None:
+    def give_up() -> None:
+        if any(port.name == "taken" for port in stage.adapter.configurations[-1].ports):
+            raise AdapterError("it ended with exit code 1", log="cannot bind")
+
+    stage.adapter.does["start"] = give_up
+    record = stage.run(LISTENING, server=TAKEN, requirements_="BIND-10, BIND-2")
+    assert (record.verdict, record.fault) == ("fail", "")
+    assert {one.actual for one in record.judgements} == {"it did not start: it ended with exit code 1"}
+    assert [one.requirement for one in record.judgements] == ["BIND-10", "BIND-2"]
+    assert record.log_tail == "cannot bind"
+
+
+def test_a_server_that_never_starts_is_not_judged(stage) -> None:
+    stage.adapter.fails["start"] = AdapterError("it ended with exit code 1")
+    record = stage.run(LISTENING, server=TAKEN, requirements_="BIND-10")
+    assert (record.verdict, record.fault) == ("error", "adapter")
+    assert stage.adapter.calls.count("start") == 2

@@ -15,8 +15,10 @@ from typing import Any
 import httpx
 import pytest
 import trustme
+import uvicorn
 
-from reference_server.admin.http import AdminServer
+from reference_server.admin import http
+from reference_server.admin.http import AdminServer, _listen
 
 Message = MutableMapping[str, Any]
 
@@ -121,7 +123,49 @@ async def test_signals_and_logging_are_left_alone() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-async def test_stop_does_not_wait_for_idle_and_half_sent_clients() -> None:
+def test_an_ipv6_socket_is_told_to_be_ipv6_only() -> None:
+    """On ``::``, which tests do not open, it makes the difference."""
+    with _listen(ip_address("::1"), 0) as listening:
+        assert listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+
+
+async def test_what_fails_while_it_starts_is_an_error_of_the_start_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(_server: object, sockets: object = None) -> None:
+        raise OSError("no more descriptors")
+
+    opened: list[socket.socket] = []
+
+    def listen(*args: Any) -> socket.socket:
+        opened.append(_listen(*args))
+        return opened[-1]
+
+    monkeypatch.setattr(uvicorn.Server, "startup", broken)
+    monkeypatch.setattr(http, "_listen", listen)
+    server = AdminServer(hello, ip_address("::1"), 0)
+    with pytest.raises(OSError, match="no more descriptors"):
+        await server.start()
+    assert [each.fileno() for each in opened] == [-1]
+    await server.stop()
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing() -> None:
+    for steps in range(4):
+        server = AdminServer(hello, ip_address("::1"), 0)
+        starting = asyncio.ensure_future(server.start())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if starting.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+        else:
+            await server.stop()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_stop_does_not_wait_for_idle_and_half_sent_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_TICK", 300.0)
     server = AdminServer(hello, ip_address("::1"), 0)
     port = await server.start()
     silent = await asyncio.open_connection("::1", port)

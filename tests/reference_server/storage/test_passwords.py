@@ -95,3 +95,10 @@ def test_the_password_is_nowhere_in_memory() -> None:
     one, two = asyncio.run(remember()), asyncio.run(remember())
     assert "very-secret" not in repr(vars(one))
     assert not set(one._verified.values()) & set(two._verified.values())
+
+
+async def test_two_who_have_the_same_password_do_not_look_alike() -> None:
+    passwords = Passwords(cheap=True)
+    for _ in range(2):
+        assert await passwords.verify(await passwords.hash("same"), "same")
+    assert len(set(passwords._verified.values())) == 2

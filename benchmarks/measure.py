@@ -1,0 +1,46 @@
+"""A measured number, and the table of them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Several values of one quantity. ``limit`` is what the median must not exceed; None: for information."""
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    limit: float | None = None
+
+    @property
+    def median(self) -> float:
+        """The middle of the values."""
+        return statistics.median(self.values)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the median is within the limit."""
+        return self.limit is None or self.median <= self.limit
+
+
+def table(measurements: Sequence[Measurement]) -> str:
+    """Return the measurements for people."""
+    lines = [f"{'':46} {'median':>10} {'best':>10} {'worst':>10} {'limit':>10}"]
+    for each in measurements:
+        numbers = [each.median, min(each.values), max(each.values)]
+        limit = "" if each.limit is None else f"{each.limit:,.0f}"
+        row = " ".join(f"{number:>10,.1f}" for number in numbers)
+        verdict = "" if each.limit is None else "  kept" if each.kept else "  EXCEEDED"
+        lines.append(f"{each.name + ', ' + each.unit:46} {row} {limit:>10}{verdict}")
+    return "\n".join(lines)
+
+
+def as_json(measurements: Sequence[Measurement]) -> str:
+    """Return the measurements for programs: a list of objects."""
+    found = [{**asdict(each), "median": each.median, "kept": each.kept} for each in measurements]
+    return json.dumps(found, indent=2)

@@ -1,0 +1,57 @@
+"""The benchmarks' own parts: the table, the limits, and one run of what needs no process."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import benchmarks.__main__ as command
+from benchmarks import range_table, reinitialize, startup
+from benchmarks.measure import Measurement, as_json, table
+from benchmarks.server import Server
+
+
+def test_the_median_is_held_against_the_limit() -> None:
+    assert Measurement("x", "ms", (1.0, 9.0, 2.0), 2.0).kept
+    assert not Measurement("x", "ms", (1.0, 9.0, 2.1), 2.0).kept
+    assert Measurement("x", "ms", (1.0, 9.0, 2.1)).kept
+
+
+def test_the_table_shows_each_limit_beside_its_number() -> None:
+    shown = table([Measurement("good", "ms", (1.0,), 20), Measurement("bad", "ms", (30.0,), 20)])
+    _, good, bad = shown.splitlines()
+    assert good.split() == ["good,", "ms", "1.0", "1.0", "1.0", "20", "kept"]
+    assert bad.split() == ["bad,", "ms", "30.0", "30.0", "30.0", "20", "EXCEEDED"]
+
+
+def test_json_has_the_verdict() -> None:
+    [found] = json.loads(as_json([Measurement("x", "ms", (3.0, 1.0, 2.0), 1.5)]))
+    assert (found["median"], found["kept"], found["limit"], found["values"]) == (
+        2.0,
+        False,
+        1.5,
+        [3.0, 1.0, 2.0],
+    )
+
+
+def test_the_rebuild_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(range_table, "RANGES", 500)
+    monkeypatch.setattr(range_table, "LOOK_UPS", 100)
+    hold, whole, rate = range_table.measure(2)
+    assert (hold.limit, whole.limit, rate.limit) == (20.0, None, None)
+    assert all(0 < held <= took for held, took in zip(hold.values, whole.values, strict=True))
+
+
+@pytest.mark.parametrize(("median", "code"), [(1.0, 0), (3.0, 1)])
+def test_a_limit_that_is_exceeded_is_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], median: float, code: int
+) -> None:
+    monkeypatch.setattr(Server, "prepare", lambda _self: None)
+    monkeypatch.setattr(startup, "measure", lambda *_: [Measurement("greeting", "ms", (median,), 2.0)])
+    monkeypatch.setattr(reinitialize, "measure", lambda *_: [])
+    monkeypatch.setattr(range_table, "measure", lambda *_: [])
+    assert command.main([]) == code
+    assert "greeting" in capsys.readouterr().out
+    assert command.main(["--json"]) == code
+    assert json.loads(capsys.readouterr().out)[0]["median"] == median
