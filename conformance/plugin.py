@@ -222,9 +222,9 @@ class _Hooks:
 
     # --- the end ---
 
-    def pytest_keyboard_interrupt(self) -> None:
-        """Ctrl-C: what ran until now is reported."""
-        self._run.interrupted = True
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Ctrl-C: what ran until now is reported. A run that we end early comes here, too."""
+        self._run.interrupted = excinfo.type is KeyboardInterrupt
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:

@@ -19,7 +19,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def write(path: Path, records: Sequence[CaseRecord], server: str) -> None:
     """Write the file. Warnings are passed cases with the word in their output: JUnit knows no warnings."""
-    suite = TestSuite(f"sixpost {server}")
+    suite = TestSuite(_clean(f"sixpost {server}"))
     suite.add_testcases([_case(record) for record in records])
     xml = JUnitXml()
     xml.add_testsuite(suite)

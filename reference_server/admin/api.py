@@ -254,6 +254,7 @@ def create_app(operations: Operations) -> FastAPI:
         openapi_url=None,  # see `openapi`
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # another path is another path: 404, like everything unknown
         exception_handlers={
             InvalidField: _invalid_field,
             RequestValidationError: _invalid_request,

@@ -220,6 +220,8 @@ async def test_reinitialize_answers_first(site: Site) -> None:
 async def test_unknown_routes_and_methods_answer_in_json(site: Site) -> None:
     for method, path, expected in (
         ("GET", "/nothing", 404),
+        ("GET", "/ports/", 404),
+        ("POST", "/domains//accounts", 404),
         ("PATCH", "/ports", 405),
         ("GET", "/ipranges/1", 405),
         ("DELETE", "/settings", 405),

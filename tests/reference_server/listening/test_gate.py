@@ -176,15 +176,29 @@ async def test_a_tls_port_without_a_certificate_does_not_open(door: Door) -> Non
         door.open("::1", Protocol.SMTP, ConnectionSecurity.TLS)
 
 
-def test_an_ipv6_socket_is_for_ipv6_only_and_clients_can_queue() -> None:
+def test_a_listening_socket_never_blocks_and_shares_its_number_with_the_other_family() -> None:
     with gate.open_socket(ip_address("::1"), 0) as listening:
-        assert listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
         assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 1
         assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
         assert not listening.getblocking()
         # A listener of the other family may have the same number.
         with gate.open_socket(ip_address("127.0.0.1"), listening.getsockname()[1]):
             pass
+
+
+def test_the_ipv6_wildcard_is_bound_for_ipv6_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen at bind, on ::1 in its place: bound to one address, the kernel says so of every socket."""
+    seen: list[int] = []
+
+    class Watched(socket.socket):
+        def bind(self, address: Any) -> None:
+            assert address == ("::", 0)
+            seen.append(self.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+            super().bind(("::1", 0))
+
+    monkeypatch.setattr(socket, "socket", Watched)
+    gate.open_socket(ip_address("::"), 0).close()
+    assert seen == [1]
 
 
 @pytest.mark.parametrize("host", BOTH)
