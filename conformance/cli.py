@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from conformance import __version__
 from conformance.builtin import scenarios_directory
 from conformance.errors import ConformanceError, ExitCode, ScenarioError, UsageError
+from conformance.report.terminal import make_console
 
 app = typer.Typer(
     name="conformance",
@@ -179,6 +179,8 @@ def _quiet() -> list[str]:
         "-p",
         "no:cacheprovider",
         "-p",
+        "no:tmpdir",  # with it, xdist would leave a folder behind
+        "-p",
         "xdist.plugin",
         "-p",
         "conformance.plugin",
@@ -268,11 +270,13 @@ def list_(
         print(json.dumps(list(rows.values()), indent=2, ensure_ascii=False))
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("scenario", "cases", "judges", "title"):
-        table.add_column(name, justify="right" if name == "cases" else "left", overflow="fold")
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("cases", no_wrap=True, justify="right")
+    for name in ("judges", "title"):
+        table.add_column(name, overflow="fold")
     for row in rows.values():
         table.add_row(row["id"], str(row["cases"]), " ".join(row["requirements"]), row["title"])
-    Console(highlight=False).print(table)
+    make_console().print(table)
 
 
 @app.command()
@@ -285,11 +289,12 @@ def requirements(as_json: Annotated[bool, typer.Option("--json", help="As JSON."
         print(json.dumps([one.model_dump(mode="json") for one in catalogue], indent=2, ensure_ascii=False))
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("requirement", "level", "text"):
-        table.add_column(name, overflow="fold")
+    for name in ("requirement", "level"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("text", overflow="fold")
     for one in catalogue:
         table.add_row(one.id, one.level + ("*" if one.page_policy else ""), one.text)
-    Console(highlight=False).print(table)
+    make_console().print(table)
 
 
 @app.command()

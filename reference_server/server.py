@@ -147,20 +147,24 @@ class Server:
             await asyncio.wait(self._tasks)
         if self._gate is not None:
             self._gate.close()  # what a reinitialize may have opened while it was cancelled
-        leaving = self._sessions.open_now()
-        self._sessions.shutdown()
         try:
-            if self._administration is not None:
-                await self._administration.stop()
-            if not await self._sessions.ended(leaving, limits.STOP_GRACE):
-                self.hurry()
-                await self._sessions.ended(leaving, limits.ABORT_GRACE)
+            async with asyncio.TaskGroup() as ends:
+                ends.create_task(self._end_sessions())
+                if self._administration is not None:
+                    ends.create_task(self._administration.stop())
             if self._gate is not None:
                 await self._gate.settle()
         finally:
             await self._closing.aclose()
         if self._generation:
             self._log.info("server.stopped")
+
+    async def _end_sessions(self) -> None:
+        leaving = self._sessions.open_now()
+        self._sessions.shutdown()
+        if not await self._sessions.ended(leaving, limits.STOP_GRACE):
+            self._sessions.abort(leaving)
+            await self._sessions.ended(leaving, limits.ABORT_GRACE)
 
     def hurry(self) -> None:
         """Cut off whoever is still there: the person who stops the server will not wait."""
@@ -176,6 +180,7 @@ class Server:
         async with self._reinitializing:
             self._state = "reinitializing"
             self._gate.close()
+            self._listeners = ()
             leaving = self._sessions.open_now()
             self._sessions.shutdown()
             if not await self._sessions.ended(leaving, limits.REINITIALIZE_GRACE):

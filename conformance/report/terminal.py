@@ -24,6 +24,8 @@ VERDICT_STYLE = {
     Verdict.SKIPPED: "dim",
     Verdict.INCONCLUSIVE: "magenta",
     Verdict.ERROR: "bold magenta",
+    Verdict.XFAIL: "dim",
+    Verdict.XPASS: "bold red",
 }
 STATE_STYLE = {
     State.PASSED: "green",
@@ -189,8 +191,9 @@ def show(
     if not complete:
         # A selection says nothing about the others: they would only hide what was asked for.
         states = {name: one for name, one in states.items() if one.cases}
-    _title(console, "requirements")
-    console.print(requirements(states, catalogue))
+    if states:
+        _title(console, "requirements")
+        console.print(requirements(states, catalogue))
     for title, table in explanations(states, review):
         _title(console, title)
         console.print(table)
@@ -204,7 +207,7 @@ def show(
             console.print(Text(sentence, style="bold red"))
     _title(console, "")
     counts = Counter(record.verdict for record in records)
-    line = Text(f"{len(records)} cases: ")
+    line = Text(f"{len(records)} cases{': ' if records else ''}")
     line.append_text(
         Text(", ").join(
             Text(f"{counts[verdict]} {verdict}", style=VERDICT_STYLE.get(verdict, ""))
@@ -222,7 +225,7 @@ def _title(console: Console, title: str) -> None:
     console.print(Rule(title, style="dim", align="left"))
 
 
-def last_line(states: dict[str, RequirementState]) -> str:
+def last_line(states: dict[str, RequirementState], *, follows_page: bool = True) -> str:
     """Return "N of M MUST verified"."""
-    verified, all_of_them = must_verified(states)
+    verified, all_of_them = must_verified(states, follows_page=follows_page)
     return f"{verified} of {all_of_them} MUST verified"

@@ -15,6 +15,7 @@ from rich.console import Console
 from conformance import requirements
 from conformance.adapters import registry
 from conformance.adapters.base import Hello
+from conformance.builtin import scenarios_directory
 from conformance.errors import ConformanceError, ExitCode
 from conformance.network import modes
 from conformance.network.modes import Network
@@ -25,11 +26,12 @@ from conformance.run.options import RunOptions
 from conformance.run.runner import Bench, run_case
 from conformance.run.secrets import secret_values
 from conformance.scenario.case import Case
+from conformance.scenario.loader import load_file, scenario_files
 from conformance.scenario.words import nearest
 from conformance.verdict import baseline as baselines
 from conformance.verdict import requirements as requirement_states
 from conformance.verdict.baseline import Baseline, Review
-from conformance.verdict.model import CaseRecord, State
+from conformance.verdict.model import CaseRecord, State, Verdict
 from conformance.verdict.requirements import RequirementState
 
 _UNKNOWN = Hello(name="unknown", version="")
@@ -57,10 +59,13 @@ class RunSession:
         self.records: list[CaseRecord] = []
         self.cases: Sequence[Case] = ()
         self.complete = True
-        """Whether every case of the profile is to run."""
+        """Whether every case of the profile that was found is to run."""
+        self.whole = True
+        """Whether all built-in ones are among them: only then a requirement without a case is missing."""
         self.interrupted = False
         self.stopped = ""
         """Why the run was ended early, if it was."""
+        self._planned: dict[str, Case] = {}
         self._began = time.monotonic()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._worker = worker
@@ -108,9 +113,11 @@ class RunSession:
     def begin(self, existing: Sequence[Case], planned: Sequence[Case]) -> None:
         """Take note of all cases of the profile, and of those that are to run; write the header."""
         self.cases = existing
-        self.complete = len(planned) == len(existing)
         if self._worker:
             return
+        self._planned = {case.id: case for case in planned}
+        self.complete = len(planned) == len(existing)
+        self.whole = self.complete and not self._left_out(existing)
         try:
             self._hello = self.bench.adapter.hello()
         except ConformanceError:
@@ -119,9 +126,19 @@ class RunSession:
         if self._stream is not None:
             self._stream.header(header(self._run(), len(planned)))
 
+    def _left_out(self, existing: Sequence[Case]) -> bool:
+        """Say whether a built-in scenario of the profile was not even looked at."""
+        there = {case.file.resolve() for case in existing}
+        return any(
+            self.in_profile(case)
+            for file in scenario_files([scenarios_directory()])
+            if file.resolve() not in there
+            for case in load_file(file, self.catalogue)
+        )
+
     def run(self, case: Case) -> CaseRecord:
         """Run one case."""
-        return run_case(case, self.bench)
+        return baselines.applied(self.baseline, run_case(case, self.bench), network=self.network.mode)
 
     def add(self, record: CaseRecord) -> None:
         """Take the record of a finished case."""
@@ -137,6 +154,9 @@ class RunSession:
 
     def finish(self) -> ExitCode:
         """Compute states and exit code, and write the reports."""
+        if not (self.interrupted or self.stopped):
+            for name in self._planned.keys() - {record.id for record in self.records}:
+                self.add(self._lost(self._planned[name]))
         self._states = requirement_states.states(
             self.records, self.cases, self.catalogue, self.options.profile
         )
@@ -145,6 +165,7 @@ class RunSession:
         self._review = baselines.review(
             self.baseline,
             known,
+            self.records,
             network=self.network.mode,
             today=datetime.now(UTC).date(),
             complete=self.complete and self.options.profile != "core" and not self.stopped,
@@ -157,13 +178,34 @@ class RunSession:
                 self._states,
                 self._review,
                 fail_on_warn=self.options.fail_on_warn,
-                follows_page="page" in self._hello.follows,
-                complete=self.complete,
+                follows_page=self._follows_page,
+                complete=self.whole,
             )
         )
         if self.options.report_dir is not None:
             self._write_reports(self.options.report_dir)
         return self._code
+
+    def _lost(self, case: Case) -> CaseRecord:
+        """Return the record of a case that came to no end: nothing is green without evidence."""
+        return CaseRecord(
+            id=case.id,
+            scenario=case.scenario.id,
+            title=case.scenario.title,
+            file=str(case.file),
+            line=case.position().line,
+            parameters=dict(case.parameters),
+            requirements=case.scenario.requirements,
+            verdict=Verdict.ERROR,
+            reason="the case was to run and left no record: did its process end?",
+            fault="harness",
+            replay=self.options.replay(case),
+        )
+
+    @property
+    def _follows_page(self) -> bool:
+        """Whether the server claims to follow the page, which binds it to the page's policies."""
+        return "page" in self._hello.follows
 
     def _write_reports(self, directory: Path) -> None:
         wall = time.monotonic() - self._began
@@ -182,9 +224,9 @@ class RunSession:
             self.catalogue,
             self._review,
             notes=self._notes(),
-            complete=self.complete,
+            complete=self.whole,
         )
-        console.print(terminal.last_line(self._states))
+        console.print(terminal.last_line(self._states, follows_page=self._follows_page))
 
     def headline(self) -> str:
         """Return what is judged, and where."""
@@ -198,6 +240,8 @@ class RunSession:
         notes = [self.headline()]
         if not self.complete:
             notes.append(f"a selection: {len(self.records)} of {len(self.cases)} cases")
+        elif not self.whole:
+            notes.append("not all of the built-in scenarios: the exit code speaks of what these judge")
         notes += [self._no_such_case(name) for name in self.options.cases if not self._exists(name)]
         if self.stopped:
             notes.append(f"ended early: {self.stopped}")

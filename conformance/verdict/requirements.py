@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.errors import ExitCode
@@ -21,8 +21,10 @@ _WORST_FIRST = (
     (Verdict.INFO, State.RECORDED),
     (Verdict.UNSUPPORTED, State.UNSUPPORTED),
 )
-VERIFIED = frozenset({State.PASSED})
-"""What counts in "N of M MUST verified"."""
+_PROVEN = frozenset({Verdict.PASS, Verdict.WARN, Verdict.FAIL})
+"""Judgements that say something of the server."""
+_FAILING = frozenset({Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.XPASS})
+"""Verdicts on a case with which no run conforms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,65 +97,64 @@ def _of(record: CaseRecord, name: str) -> list[tuple[Verdict, str]]:
     return judged
 
 
-def must_verified(found: dict[str, RequirementState]) -> tuple[int, int]:
-    """Return how many MUST are passed, and how many there are."""
-    musts = [one for one in found.values() if one.requirement.level == "MUST"]
-    return sum(one.state in VERIFIED for one in musts), len(musts)
+def binding(requirement: Requirement, *, follows_page: bool) -> bool:
+    """Say whether a requirement is a MUST for this server: a policy of the page binds those who follow it."""
+    return requirement.level == "MUST" and (follows_page or not requirement.page_policy)
+
+
+def must_verified(found: Mapping[str, RequirementState], *, follows_page: bool = True) -> tuple[int, int]:
+    """Return how many MUST are passed, and how many bind this server."""
+    musts = [one for one in found.values() if binding(one.requirement, follows_page=follows_page)]
+    return sum(one.state is State.PASSED for one in musts), len(musts)
 
 
 def exit_code(
     records: Sequence[CaseRecord],
-    found: dict[str, RequirementState],
+    found: Mapping[str, RequirementState],
     review: Review,
     *,
     fail_on_warn: bool,
     follows_page: bool,
     complete: bool,
 ) -> ExitCode:
-    """Return the exit code of a run; `ExitCode` lists them, the first that applies counts."""
+    """Return the exit code of a run that came to its end; the first that applies counts.
+
+    ``complete`` is False for a run of chosen cases: it says nothing about requirements that these do not
+    judge, and the last line shows how little was verified.
+    """
     faults = {record.fault for record in records}
+    verdicts = {record.verdict for record in records if not _accepted(record, review)}
     if "harness" in faults:
         return ExitCode.HARNESS_BUG
-    if any(record.verdict is Verdict.FAIL for record in _not_accepted(records, review)):
+    if Verdict.FAIL in verdicts:
         return ExitCode.DOES_NOT_CONFORM
     if "adapter" in faults:
         return ExitCode.NOT_STARTED
     if "scenario" in faults:
         return ExitCode.USAGE
-    if not any(record.judgements for record in records):
-        return ExitCode.NOTHING_VERIFIED
-    if review.stale or not all(
-        _acceptable(one, review, fail_on_warn=fail_on_warn, follows_page=follows_page, complete=complete)
-        for one in found.values()
-    ):
+    if not any(one.verdict in _PROVEN for record in records for one in record.judgements):
+        return ExitCode.DOES_NOT_CONFORM if Verdict.INCONCLUSIVE in verdicts else ExitCode.NOTHING_VERIFIED
+    failing = _FAILING | ({Verdict.WARN} if fail_on_warn else set())
+    if verdicts & failing or review.stale:
         return ExitCode.DOES_NOT_CONFORM
-    return ExitCode.CONFORMS
-
-
-def _not_accepted(records: Sequence[CaseRecord], review: Review) -> list[CaseRecord]:
-    """Leave out the cases whose every failure is of a requirement that the baseline accepts as failed."""
-    return [
-        record
-        for record in records
-        if not all(
-            (entry := review.accepted.get(one.requirement)) is not None and "failed" in entry.accept
-            for one in record.judgements
-            if one.verdict is Verdict.FAIL
-        )
+    unverified = [
+        one
+        for one in found.values()
+        if binding(one.requirement, follows_page=follows_page)
+        and one.state is not State.PASSED
+        and one.requirement.id not in review.accepted
+        and (complete or one.state not in (State.NOT_RUN, State.NOT_COVERED))
     ]
+    return ExitCode.DOES_NOT_CONFORM if unverified else ExitCode.CONFORMS
 
 
-def _acceptable(
-    one: RequirementState, review: Review, *, fail_on_warn: bool, follows_page: bool, complete: bool
-) -> bool:
-    if one.requirement.id in review.accepted:
+def _accepted(record: CaseRecord, review: Review) -> bool:
+    """Say whether everything that is wrong with a case is what the baseline accepts."""
+    if record.verdict is Verdict.XFAIL:
         return True
-    if one.state in (State.FAILED, State.ERROR, State.INCONCLUSIVE):
-        return False
-    if one.state is State.WARNED:
-        return not fail_on_warn
-    if one.state in (State.NOT_RUN, State.NOT_COVERED) and not complete:
-        # A run of chosen cases says nothing about the others; the last line shows how little was verified.
-        return True
-    binding = one.requirement.level == "MUST" and (follows_page or not one.requirement.page_policy)
-    return not binding or one.state is State.PASSED
+    words = {Verdict.FAIL: "failed", Verdict.WARN: "warned"}
+    wrong = [one for one in record.judgements if one.verdict in words]
+    return record.verdict in words and all(
+        (entry := review.accepted.get(one.requirement)) is not None and words[one.verdict] in entry.accept
+        for one in wrong
+    )

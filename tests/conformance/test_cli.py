@@ -65,7 +65,9 @@ def test_the_folder_of_the_user_disturbs_nothing(programs) -> None:
 
 def test_a_scenario_of_the_user_beside_ours_and_alone(programs) -> None:
     programs.scenario(SCENARIO)
-    done = programs.judge("--scenarios", "scenarios", "--no-builtin", "--report-dir", "report", "--baseline", "none")
+    done = programs.judge(
+        "--scenarios", "scenarios", "--no-builtin", "--report-dir", "report", "--baseline", "none"
+    )
     assert [one["id"] for one in programs.records() if one["type"] == "case"] == ["mine.one"], done.text
     both = programs.judge("--scenarios", "scenarios", "--case", "mine.one", "--case", CASE)
     assert (both.code, "4 cases: 4 pass" in both.out) == (0, True), both.text
@@ -139,12 +141,12 @@ def test_a_stale_baseline(programs) -> None:
         ("outcome: served", "outcome: servd", "9:23", "'served'"),
         ("  - connect: {to: door}", "  - conect: {to: door}", "8:5", "'connect'"),
         ("steps:", "colour: red\nsteps:", "7:1", "colour"),
-        ("steps:", 'steps:\n  - change: {delete_ports: [dor]}', "8:29", "'door'"),
+        ("steps:", "steps:\n  - change: {delete_ports: [dor]}", "8:29", "'door'"),
         ("to: door", "to: dor", "8:19", "'door'"),
         (
             "steps:",
             '  ip_ranges:\n    - {name: Mine, lower: "::9", upper: "::1"}\nsteps:',
-            "8:28",
+            "8:27",
             "reversed",
         ),
     ],

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import os
+import resource
 import signal
 import socket
 import sqlite3
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
 from conformance.network import without_ipv6
+from reference_server import run
+from reference_server.options import Options
 
 from .conftest import PASSWORD, Client, ServerProcess, StartServer
+from .listening.conftest import KeptLog
 
 GREETINGS = {"smtp": b"220 ", "pop3": b"+OK ", "imap": b"* OK "}
 
@@ -294,3 +302,56 @@ def test_it_can_be_stopped_while_it_starts(start_server: StartServer) -> None:
     server.signal(signal.SIGTERM)  # the administration is still being imported
     assert server.end()[0] == 0
     assert server.events[-1]["event"] == "server.stopped"
+
+
+class FakeServer:
+    """Stops only when it is hurried, so that a test sees what each signal does."""
+
+    def __init__(self, _options: Options, log: KeptLog, **_: object) -> None:
+        self._log = log
+        self._hurried = asyncio.Event()
+
+    async def start(self) -> None:
+        self._log.info("start")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def complete(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def stop(self) -> None:
+        self._log.info("stop")
+        os.kill(os.getpid(), signal.SIGINT)
+        await self._hurried.wait()
+        self._log.info("stopped")
+
+    def hurry(self) -> None:
+        self._log.info("hurry")
+        self._hurried.set()
+
+
+def test_the_first_signal_stops_and_the_second_one_hurries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "Server", FakeServer)
+    monkeypatch.setattr(run, "_raise_descriptor_limit", lambda: None)
+    log = KeptLog()
+    gc.disable()
+    try:
+        assert run.run(Options(data_dir=Path("unused")), log, plain_errors=True) == 0
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert [event.name for event in log.events] == ["start", "stop", "hurry", "stopped"]
+
+
+def test_as_many_descriptors_as_the_system_allows(start_server: StartServer) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard <= 512:
+        pytest.skip("this system allows no more than 512 descriptors")
+    low = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (512, {hard})); "
+    server = start_server(prefix=[sys.executable, "-c", low + "os.execvp(sys.argv[1], sys.argv[1:])"])
+    server.until("listeners.ready")
+    limits = Path(f"/proc/{server.process.pid}/limits")
+    if not limits.exists():
+        pytest.skip("this system does not show the limits of a process")
+    [line] = [line for line in limits.read_text().splitlines() if line.startswith("Max open files")]
+    assert line.split()[3] == str(hard)

@@ -53,5 +53,5 @@ def test_a_line_is_one_line_whatever_the_server_said(make, tmp_path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="--report-dir .*choose a folder to write to"):
+    with pytest.raises(UsageError, match=r"--report-dir .*choose a folder to write to"):
         Stream(tmp_path / "file" / "report")

@@ -26,7 +26,18 @@ KEYS = [
     "not_covered",
     "exit_code",
 ]
-VERDICTS = ["pass", "warn", "fail", "info", "unsupported", "skipped", "inconclusive", "error", "xfail", "xpass"]
+VERDICTS = [
+    "pass",
+    "warn",
+    "fail",
+    "info",
+    "unsupported",
+    "skipped",
+    "inconclusive",
+    "error",
+    "xfail",
+    "xpass",
+]
 RUN = Run(Hello(name="mine", version="1.2"), "exec:mine", "full", "loopback", "2026-06-15T00:00:00+00:00")
 
 
@@ -44,7 +55,9 @@ def content(make):
 def test_the_keys_are_those_that_were_promised(content) -> None:
     assert list(content) == KEYS
     assert sorted(content["verdicts"]) == sorted(VERDICTS)
-    assert all(list(one) == ["level", "state", "cases", "scenarios"] for one in content["requirements"].values())
+    assert all(
+        list(one) == ["level", "state", "cases", "scenarios"] for one in content["requirements"].values()
+    )
 
 
 def test_the_values(make, content) -> None:

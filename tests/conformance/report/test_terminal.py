@@ -69,7 +69,12 @@ def test_every_requirement_of_a_full_run_has_its_line(make) -> None:
 
 def test_the_baseline_is_visible(make) -> None:
     entry = Entry.model_validate(
-        {"requirement": "BIND-2", "accept": ["failed"], "reason": "known since long", "expires": date(2100, 1, 1)}
+        {
+            "requirement": "BIND-2",
+            "accept": ["failed"],
+            "reason": "known since long",
+            "expires": date(2100, 1, 1),
+        }
     )
     review = Review({"BIND-2": entry}, {"BIND-3": "partly: the rest"}, ("line 9 is stale",))
     text = shown(make, make.record("fail"), review=review, notes=["a note"])

@@ -75,7 +75,7 @@ _ANSWERS: dict[str, tuple[bytes, list[tuple[str, bytes | None]]]] = {
 
 
 def decent(protocol: str, *rules: tuple[str, bytes | None]) -> Behaviour:
-    """Speak ``protocol`` well enough; ``rules`` (pattern, answer) come first, None closes, @ is IMAP's tag."""
+    """Speak ``protocol`` well enough; ``rules`` (pattern, answer) come first, None closes, @ IMAP's tag."""
     greeting, known = _ANSWERS[protocol]
 
     def behave(client: socket.socket) -> str:
@@ -88,7 +88,9 @@ def decent(protocol: str, *rules: tuple[str, bytes | None]) -> Behaviour:
                     if content:
                         continue
                 said = line.decode("ascii").strip()
-                answer = next((a for p, a in (*rules, *known) if re.match(p, said, re.IGNORECASE)), b"500\r\n")
+                answer = next(
+                    (a for p, a in (*rules, *known) if re.match(p, said, re.IGNORECASE)), b"500\r\n"
+                )
                 if answer is None:
                     return "goodbye"
                 content = answer.startswith(b"354")
@@ -181,7 +183,7 @@ class Door:
 
 
 class ScriptedAdapter:
-    """An adapter whose server is this process. Ranges and limits are not looked at: ``behave`` says it all."""
+    """An adapter whose server is this process. It looks at no ranges and limits: ``behave`` says it all."""
 
     def __init__(self) -> None:
         self.behave: dict[str, Behaviour] = {}
@@ -221,6 +223,7 @@ class ScriptedAdapter:
         )
 
     def start(self, case: str, workdir: Path, configuration: Configuration) -> Running:
+        assert case
         assert list(workdir.iterdir()) == []
         self.configurations.append(configuration)
         self._called("start")

@@ -31,7 +31,8 @@ def context(stage):
 def running(*ports) -> Running:
     return Running(
         endpoints=tuple(
-            Endpoint(name=one.name, protocol=one.protocol, address=one.address, port=one.number) for one in ports
+            Endpoint(name=one.name, protocol=one.protocol, address=one.address, port=one.number)
+            for one in ports
         )
     )
 

@@ -7,7 +7,10 @@ import base64
 from conformance.run.secrets import passwords, redacted, secret_values
 
 PLAIN = base64.b64encode(b"\0a@example.org\0geheim").decode()
-SERVER = 'ports: [{name: door, protocol: smtp, address: "::1"}]\naccounts: [{address: a@example.org, password: geheim}]'
+SERVER = """
+ports: [{name: door, protocol: smtp, address: "::1"}]
+accounts: [{address: a@example.org, password: geheim}]
+"""
 STEPS = """
 - {login: {to: door, user: a@example.org, password: other-one}, expect: refused}
 - admin: {change: settings, values: {admin_password: third-one, max_smtp_connections: 12345}}
@@ -43,11 +46,17 @@ def test_they_are_hidden_wherever_they_stand(stage) -> None:
     assert "geheim" not in text
     assert PLAIN not in text
     assert hidden.log_tail == "login ***\nok"
-    assert (hidden.id, hidden.verdict, hidden.requirements) == (record.id, record.verdict, record.requirements)
+    assert (hidden.id, hidden.verdict, hidden.requirements) == (
+        record.id,
+        record.verdict,
+        record.requirements,
+    )
 
 
 def test_a_short_password_makes_no_holes_in_words(stage) -> None:
-    record = stage.run("- {connect: {to: door}, expect: served}").model_copy(update={"reason": "abc cab a ab"})
+    record = stage.run("- {connect: {to: door}, expect: served}").model_copy(
+        update={"reason": "abc cab a ab"}
+    )
     assert redacted(record, ["ab"]).reason == "abc cab a ***"
 
 

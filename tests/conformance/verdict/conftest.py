@@ -42,7 +42,12 @@ def record(
 def case(name: str, *requirements: str) -> Case:
     """Return a case that judges ``requirements``."""
     scenario = Scenario.model_validate(
-        {"id": name, "title": "A title of a case", "requirements": requirements, "steps": [{"server": "kill"}]}
+        {
+            "id": name,
+            "title": "A title of a case",
+            "requirements": requirements,
+            "steps": [{"server": "kill"}],
+        }
     )
     return Case(f"{name}[x]", scenario, {}, Path("a.yaml"), {})
 

@@ -39,7 +39,9 @@ def test_a_baseline_is_read(tmp_path) -> None:
     (entry,) = found.entries
     assert (entry.requirement, entry.accept, entry.line) == ("BIND-2", ("unsupported",), 4)
     assert entry.expires == TODAY
-    assert [(row.requirement, row.missing, row.line) for row in found.partial] == [("BIND-3", "the others", 6)]
+    assert [(row.requirement, row.missing, row.line) for row in found.partial] == [
+        ("BIND-3", "the others", 6)
+    ]
 
 
 def test_the_baselines_that_ship_are_right() -> None:

@@ -237,7 +237,10 @@ def test_a_lesser_outcome_holds_for_the_close_as_well() -> None:
             ),
             "closed_after_text 0.100 s after the handshake (b'550 no\\r\\n')",
         ),
-        (Observation(Outcome.REFUSED, "::1", "[::1]:25", detail="Connection refused"), "refused (Connection refused)"),
+        (
+            Observation(Outcome.REFUSED, "::1", "[::1]:25", detail="Connection refused"),
+            "refused (Connection refused)",
+        ),
     ],
 )
 def test_the_words(observation, words) -> None:
