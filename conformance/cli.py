@@ -91,6 +91,9 @@ _FailOn = Annotated[str | None, typer.Option(metavar="warn", help="Warnings fail
 _Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the adapter.")
 ]
+_Seed = Annotated[
+    int | None, typer.Option(metavar="N", help="Run the cases in an order shuffled by this number.")
+]
 _Workers = Annotated[str | None, typer.Option("-n", metavar="N|auto", help="Run in N processes.")]
 
 
@@ -109,6 +112,7 @@ def run(
     baseline: _Baseline = None,
     fail_on: _FailOn = None,
     settings: _Settings = None,
+    seed: _Seed = None,
     workers: _Workers = None,
 ) -> None:
     if fail_on not in (None, "warn"):
@@ -125,6 +129,7 @@ def run(
         ("--sixpost-report-dir", report_dir),
         ("--sixpost-require-network", require_network),
         ("--sixpost-baseline", baseline),
+        ("--sixpost-seed", None if seed is None else str(seed)),
         ("-k", keyword),
         ("-n", workers),
         *(("--sixpost-set", text) for text in settings or []),

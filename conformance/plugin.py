@@ -6,6 +6,7 @@ Without ``--server`` it does nothing to a test run but offer its options.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--sixpost-baseline", metavar="FILE", help="accepted failures; 'none' for none")
     add("--sixpost-fail-on-warn", action="store_true", help="warnings fail the run")
     add("--sixpost-scenarios", action="append", default=[], metavar="DIR", help="for the replay command")
+    add("--sixpost-seed", type=int, metavar="N", help="run the cases in an order shuffled by this number")
     add("--sixpost-no-builtin", action="store_true", help="for the replay command")
 
 
@@ -108,6 +110,7 @@ def _options(config: pytest.Config, server: str) -> RunOptions:
         report_dir=Path(report_dir).absolute() if report_dir else None,
         network=option("--sixpost-network"),
         require_network=option("--sixpost-require-network"),
+        seed=option("--sixpost-seed"),
         baseline=option("--sixpost-baseline"),
         fail_on_warn=option("--sixpost-fail-on-warn"),
         scenarios=tuple(Path(path) for path in option("--sixpost-scenarios")),
@@ -170,6 +173,8 @@ class _Hooks:
         left_out = [item for item in items if item not in chosen]
         if left_out:
             config.hook.pytest_deselected(items=left_out)
+        if self._run.options.seed is not None:
+            random.Random(self._run.options.seed).shuffle(kept)  # noqa: S311 - an order, no secret
         items[:] = sorted(kept, key=lambda item: isinstance(item, CaseItem) and special(item.case))
 
     @pytest.hookimpl(tryfirst=True)
@@ -243,8 +248,10 @@ class _Hooks:
         if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
             # pytest has printed the trace: nothing can be said about the server.
             code = ExitCode.HARNESS_BUG
-        elif self._wrong:
+        elif self._wrong or session.exitstatus == pytest.ExitCode.USAGE_ERROR:
             code = ExitCode.USAGE
+        elif self._config.option.collectonly:
+            code = ExitCode(int(session.exitstatus))
         else:
             self._run.stopped = str(session.shouldstop or session.shouldfail or "")
             code = self._run.finish()

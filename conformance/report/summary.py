@@ -27,6 +27,8 @@ class Run:
     network: str
     started: str
     """UTC, ISO 8601."""
+    seed: int | None = None
+    """Of the order of the cases; None: the order of the files."""
 
 
 def header(run: Run, cases: int) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def header(run: Run, cases: int) -> dict[str, Any]:
         "environment": environment(),
         "started": run.started,
         "cases": cases,
+        **({} if run.seed is None else {"seed": run.seed}),
     }
 
 

@@ -28,6 +28,8 @@ class RunOptions:
     baseline: str | None = None
     """A file; ``none``; None is the one that ships with a built-in adapter."""
     fail_on_warn: bool = False
+    seed: int | None = None
+    """Runs the cases in an order shuffled by it; None: in the order of the files."""
     scenarios: Sequence[Path] = ()
     """Folders of the user's, for the command that repeats a case."""
     builtin: bool = True

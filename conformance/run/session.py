@@ -260,7 +260,14 @@ class RunSession:
         return f"the profile {self.options.profile} has no scenario or case {name!r}{hint}"
 
     def _run(self) -> Run:
-        return Run(self._hello, self.options.server, self.options.profile, self.network.mode, self._started)
+        return Run(
+            self._hello,
+            self.options.server,
+            self.options.profile,
+            self.network.mode,
+            self._started,
+            self.options.seed,
+        )
 
     def close(self) -> None:
         """End the server and remove everything that is temporary. Idempotent."""

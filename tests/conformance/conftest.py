@@ -19,6 +19,8 @@ import conformance
 LIMIT = 110.0
 """Seconds; below the limit of a test."""
 _LEFT_OUT = ("PYTEST_", "SIXPOST_", "COV_", "FORCE_COLOR", "COLUMNS", "PYTHONWARNINGS")
+_WORKER = "PYTEST_XDIST_WORKER"
+"""Is handed on: programs of two workers draw port numbers from two supplies."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,11 @@ class Programs:
     def __init__(self, folder: Path, temporary: Path) -> None:
         self.folder = folder
         self.temporary = temporary
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(_LEFT_OUT)}
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if key.startswith(_WORKER) or not key.startswith(_LEFT_OUT)
+        }
         root = str(Path(conformance.__file__).parents[1])
         self.environment = {**inherited, "PYTHONPATH": root, "TMPDIR": str(temporary), "NO_COLOR": "1"}
 

@@ -295,6 +295,8 @@ def test_interrupted(programs, how, words) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        # A shell starts what is in its background deaf to Ctrl-C, and that is inherited: not by this one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert wait_for_cases(programs, process, 5)
@@ -415,3 +417,46 @@ steps:
     for text in (done.text, *written):
         for hidden in (password, secret, "Mohn-7"):
             assert hidden not in text
+
+
+def test_a_selection_that_cannot_be_read(programs) -> None:
+    done = programs.judge("-k", "(")
+    assert done.code == 2, done.text
+    assert "'-k'" in done.err
+    assert "no record" not in done.text
+
+
+def test_a_seed_shuffles_the_cases_the_same_way_each_time(programs) -> None:
+    orders = []
+    for number, words in enumerate([(), ("--seed", "0"), ("--seed", "0"), ("--seed", "1", "-n", "2")]):
+        done = programs.judge("--case", "listening.text-forms", "--report-dir", f"report{number}", *words)
+        assert done.code == 0, done.text
+        lines = programs.records(f"report{number}")
+        assert lines[0].get("seed") == (int(words[1]) if words else None)
+        orders.append([line["id"] for line in lines if line["type"] == "case"])
+    assert orders[0] != orders[1] == orders[2]
+    assert {*orders[0]} == {*orders[1]} == {*orders[3]}
+
+
+def test_only_looking_at_what_would_run(programs) -> None:
+    done = programs.judge("--case", "listening.port-in-use", "--", "--collect-only")
+    assert done.code == 0, done.text
+    assert "listening/port-in-use.yaml: 2" in done.out
+    assert "no record" not in done.text
+
+
+BASELINE = """\
+entries:
+  - {requirement: RANGE-3, accept: [failed], reason: "it was always like that", expires: 2100-01-01}
+"""
+
+
+def test_an_accepted_failure_is_xfail(programs) -> None:
+    (programs.folder / "known.yaml").write_text(BASELINE, "utf-8")
+    words = ("--set", "fault=upper-bound-exclusive", "--case", "ip_ranges.bounds-ipv6[exactly-it]")
+    done = programs.judge(*words, "--baseline", "known.yaml", "--report-dir", "report")
+    assert done.code == 0, done.text
+    assert "1 xfail" in done.out
+    assert programs.summary()["requirements"]["RANGE-3"]["state"] == "failed"
+    assert done.last == "0 of 28 MUST verified"
+    assert programs.judge(*words).code == 1

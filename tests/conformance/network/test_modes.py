@@ -41,6 +41,14 @@ def interpreter(user: int | None) -> str:
     return ""
 
 
+@functools.cache
+def readable(user: int) -> bool:
+    """Say whether ``user`` may read the package that is tested: what tox makes, root alone may read."""
+    question = f"import os, sys; sys.exit(not os.access({str(ROOT / 'conformance')!r}, os.R_OK | os.X_OK))"
+    done = subprocess.run([interpreter(user), "-c", question], user=user, group=user, cwd="/", check=False)
+    return done.returncode == 0
+
+
 def python(code: str, *, user: int | None = None) -> Any:
     """Run code in a fresh process; it prints one JSON value."""
     path = os.pathsep.join([str(ROOT), *(entry for entry in sys.path if entry.endswith("-packages"))])
@@ -173,6 +181,8 @@ def user(request: pytest.FixtureRequest) -> int | None:
     chosen: int | None = request.param
     if not interpreter(chosen):
         pytest.skip("an ordinary user may run no Python of this version here")
+    if chosen is not None and not readable(chosen):
+        pytest.skip("an ordinary user may not read this installation: its folders are root's alone")
     missing = python(PROBE, user=chosen)["missing"]
     if missing:
         pytest.skip(missing)
