@@ -1,7 +1,7 @@
 """Configuration values: ports, IP ranges, certificates, accounts, settings. Frozen, validated, no I/O.
 
-Whoever builds one from foreign text goes through `parse_*` and the ``checked_*`` functions, which raise
-`InvalidField` naming the field; a value that exists is valid.
+Whoever builds one from foreign text goes through `admin.checks`, which raises `InvalidField` naming the
+field; a value that exists is valid.
 """
 
 from __future__ import annotations
