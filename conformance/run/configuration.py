@@ -121,7 +121,7 @@ def configuration(scenario: model.Scenario, numbers: Numbers) -> Configuration:
         ip_ranges=None if ranges is None else tuple(range_spec(one, now) for one in ranges),
         limits=LimitsSpec(**server.limits.model_dump()),
         accounts=tuple(AccountSpec(**account.model_dump()) for account in server.accounts),
-        host=HostSpec(ipv6=server.host.ipv6),
+        host=HostSpec(ipv6=server.host.ipv6 is not False),
     )
 
 

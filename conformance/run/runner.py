@@ -140,7 +140,7 @@ def hard_to_start(scenario: model.Scenario) -> bool:
     if not isinstance(scenario.server, model.Server):
         return False
     steps = (step for step in scenario.steps if isinstance(step, model.ListeningStep))
-    return not scenario.server.host.ipv6 or any(
+    return scenario.server.host.ipv6 is False or any(
         expectation.state == "failed" for step in steps for expectation in step.expect
     )
 

@@ -79,3 +79,18 @@ class DescriptorsExpectation(Expectation):
 
 class SocketsExpectation(Expectation):
     ipv6: Literal["none", "some"] = Field(description="Listening IPv6 sockets of the server's processes")
+
+
+class SweepExpectation(Expectation):
+    """``oracle``: each source gets what the configuration says for it."""
+
+    outcome: Literal[OutcomeWord, "oracle"] = "oracle"
+    within: Duration | None = Field(
+        default=None, description="Greeting or close at most this long after the handshake"
+    )
+
+
+class PacketsExpectation(Expectation):
+    """``completed``: the exchange came to its end, the floods were sent, the handshakes were completed."""
+
+    outcome: Literal["completed"]

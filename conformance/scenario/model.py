@@ -13,6 +13,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from conformance.scenario.actions import (
+    Admin,
+    Change,
+    Connect,
+    Credentials,
+    Descriptors,
+    Disconnect,
+    Empty,
+    Fetch,
+    Listening,
+    Login,
+    Os,
+    Packets,
+    Send,
+    Sweep,
+    Talk,
+)
 from conformance.scenario.expectations import (
     AdminExpectation,
     ConnectExpectation,
@@ -21,12 +38,14 @@ from conformance.scenario.expectations import (
     FetchExpectation,
     ListeningExpectation,
     LoginExpectation,
+    PacketsExpectation,
     SendExpectation,
     SocketsExpectation,
     StatusExpectation,
+    SweepExpectation,
     TalkExpectation,
 )
-from conformance.scenario.server import Account, Host, IpRange, Limits, Port, Server
+from conformance.scenario.server import Account, Host, IpRange, Limits, Link, OtherHost, Port, Server
 from conformance.scenario.values import Model, OutcomeWord, one_or_many, outcomes
 
 __all__ = [
@@ -55,6 +74,7 @@ __all__ = [
     "Host",
     "IpRange",
     "Limits",
+    "Link",
     "Listening",
     "ListeningExpectation",
     "ListeningStep",
@@ -62,7 +82,13 @@ __all__ = [
     "LoginExpectation",
     "LoginStep",
     "Model",
+    "Os",
+    "OsStep",
+    "OtherHost",
     "OutcomeWord",
+    "Packets",
+    "PacketsExpectation",
+    "PacketsStep",
     "Port",
     "Scenario",
     "Send",
@@ -75,118 +101,15 @@ __all__ = [
     "StatusExpectation",
     "StatusStep",
     "Step",
+    "Sweep",
+    "SweepExpectation",
+    "SweepStep",
     "Talk",
     "TalkExpectation",
     "TalkStep",
 ]
 
 # --- steps ----------------------------------------------------------------------------------------
-
-
-class Connect(Model):
-    """One TCP connection (or ``times``), without a word from the client."""
-
-    to: str = Field(description="Name of a port")
-    at: str | None = Field(default=None, description="Another address of the host, with that port's number")
-    from_: str | None = Field(
-        default=None,
-        alias="from",
-        description="Source address; left out: the loopback address of the target's family",
-    )
-    as_: str | None = Field(default=None, alias="as", description="Keep the session open under this name")
-    times: int = Field(
-        default=1, ge=1, le=10_000, description="One after the other; each must meet the expectation"
-    )
-    eventually: bool = Field(default=False, description="Try again until it holds (a slot that becomes free)")
-
-
-class Talk(Model):
-    session: str
-    say: str = Field(description="One line; CRLF is added", examples=["NOOP", "a NOOP"])
-
-
-class Disconnect(Model):
-    session: str
-    how: Literal["quit", "close", "reset"] = "close"
-
-
-class Login(Model):
-    to: str
-    from_: str | None = Field(default=None, alias="from")
-    user: str
-    password: str
-
-
-class Credentials(Model):
-    user: str
-    password: str
-
-
-class Send(Model):
-    """One message by SMTP."""
-
-    to: str
-    from_: str | None = Field(default=None, alias="from")
-    mail_from: str = Field(description="Envelope sender; '' is the null sender")
-    rcpt_to: Annotated[tuple[str, ...], BeforeValidator(one_or_many)]
-    login: Credentials | None = None
-    helo: str | None = Field(
-        default=None, description="EHLO argument; left out: the address literal of the source"
-    )
-    body: str = "A test message of the conformance suite.\n"
-    until: Literal["rcpt", "data"] = Field(
-        default="data", description="'rcpt': only ask whether the recipients are taken, and send no message"
-    )
-
-
-class Fetch(Model):
-    """Log in by POP3 or IMAP (the port's protocol) and look."""
-
-    to: str
-    from_: str | None = Field(default=None, alias="from")
-    user: str
-    password: str
-
-
-class Admin(Model):
-    """What an administrator does in the server's own administration: one of add, change, delete, read."""
-
-    add: Literal["ip_range", "port", "settings"] | None = None
-    change: Literal["ip_range", "port", "settings"] | None = None
-    delete: Literal["ip_range", "port"] | None = None
-    read: Literal["ip_range", "port", "settings"] | None = None
-    name: str = Field(default="", description="Of the range or port to change, delete or read")
-    values: dict[str, str | int | bool] = Field(
-        default_factory=dict, description="Field names of the HTTP contract"
-    )
-    over: Literal["ipv4", "ipv6"] = "ipv4"
-    password: Literal["right", "wrong", "none"] = "right"  # noqa: S105 - it says which
-
-
-class Change(Model):
-    """A change of the running server's configuration. Ranges hold at once, ports at the next restart."""
-
-    add_ports: tuple[Port, ...] = ()
-    delete_ports: tuple[str, ...] = ()
-    add_ip_ranges: tuple[IpRange, ...] = ()
-    replace_ip_ranges: tuple[IpRange, ...] = Field(default=(), description="By name")
-    delete_ip_ranges: tuple[str, ...] = ()
-    limits: Limits | None = None
-
-
-class Listening(Model):
-    port: str
-
-
-class Descriptors(Model):
-    """Exactly one of both: take a mark, or compare with it."""
-
-    mark: str | None = None
-    since: str | None = None
-
-
-class Empty(Model):
-    pass
 
 
 class Step(Model):
@@ -265,6 +188,20 @@ class SocketsStep(Step):
     expect: Annotated[tuple[SocketsExpectation, ...], BeforeValidator(one_or_many)] = _expect()
 
 
+class OsStep(Step):
+    os: Os
+
+
+class SweepStep(Step):
+    sweep: Sweep
+    expect: Annotated[tuple[SweepExpectation, ...], BeforeValidator(outcomes)] = (SweepExpectation(),)
+
+
+class PacketsStep(Step):
+    packets: Packets
+    expect: Annotated[tuple[PacketsExpectation, ...], BeforeValidator(outcomes)] = _expect()
+
+
 STEP_TYPES: dict[str, type[Step]] = {
     "connect": ConnectStep,
     "talk": TalkStep,
@@ -279,6 +216,9 @@ STEP_TYPES: dict[str, type[Step]] = {
     "status": StatusStep,
     "descriptors": DescriptorsStep,
     "sockets": SocketsStep,
+    "os": OsStep,
+    "sweep": SweepStep,
+    "packets": PacketsStep,
 }
 
 AnyStep = (
@@ -295,6 +235,9 @@ AnyStep = (
     | StatusStep
     | DescriptorsStep
     | SocketsStep
+    | OsStep
+    | SweepStep
+    | PacketsStep
 )
 
 
@@ -320,7 +263,10 @@ StepItem = Annotated[
     | Annotated[ListeningStep, Tag("listening")]
     | Annotated[StatusStep, Tag("status")]
     | Annotated[DescriptorsStep, Tag("descriptors")]
-    | Annotated[SocketsStep, Tag("sockets")],
+    | Annotated[SocketsStep, Tag("sockets")]
+    | Annotated[OsStep, Tag("os")]
+    | Annotated[SweepStep, Tag("sweep")]
+    | Annotated[PacketsStep, Tag("packets")],
     Discriminator(_action),
 ]
 """`AnyStep`, told apart by its one action key: an error speaks of that step only."""
@@ -350,6 +296,9 @@ class Scenario(Model):
         "each with a 'label' if one likes, which then names the case",
     )
     server: ServerItem = Server()
+    hosts: tuple[OtherHost, ...] = Field(
+        default=(), description="Other hosts, each on a link of the server's"
+    )
     steps: tuple[StepItem, ...] = Field(min_length=1)
     finally_: tuple[StepItem, ...] = Field(default=(), alias="finally", description="Run whatever happened")
     catches: tuple[str, ...] = Field(

@@ -40,7 +40,7 @@ def network_needs(scenario: model.Scenario) -> tuple[Need, ...]:
     reached = [address for address in listening if not address.is_unspecified]
     if not all(is_loopback(address) for address in (*reached, *_client_addresses(scenario))):
         needs.append("any_source")
-    if isinstance(scenario.server, model.Server) and not scenario.server.host.ipv6:
+    if isinstance(scenario.server, model.Server) and scenario.server.host.ipv6 is False:
         needs.append("no_ipv6_filter")
     if any(isinstance(step, (model.DescriptorsStep, model.SocketsStep)) for step in all_steps(scenario)):
         needs.append("process_table")

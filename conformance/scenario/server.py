@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from conformance.adapters.base import Direction, ProtocolName
@@ -58,10 +60,35 @@ class Account(Model):
     password: str
 
 
+class Link(Model):
+    """A network segment that the server's host has an interface on, in a network of the case's own."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9]{0,9}$", description="Of the interface, too", examples=["lan"])
+    addresses: tuple[str, ...] = Field(
+        default=(),
+        description="Of the server's host there, with prefix length; a link-local one comes by itself",
+        examples=[["2001:db8:1::1/64", "192.0.2.1/24"]],
+    )
+
+
+class OtherHost(Model):
+    """Another host on a link, from which clients come (``connect: {host: …}``)."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9]{0,9}$", examples=["office"])
+    link: str
+    addresses: tuple[str, ...] = Field(default=(), examples=[["2001:db8:1::25/64", "192.0.2.25/24"]])
+
+
 class Host(Model):
     """The host that the server is started on."""
 
-    ipv6: bool = Field(default=True, description="false: an operating system without IPv6")
+    ipv6: bool | Literal["disabled"] = Field(
+        default=True,
+        description="false: an operating system without IPv6; disabled: switched off until a step 'os' "
+        "switches it on",
+    )
+    bindv6only: bool = Field(default=False, description="The system's default for IPV6_V6ONLY")
+    links: tuple[Link, ...] = ()
 
 
 class Server(Model):
