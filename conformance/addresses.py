@@ -6,10 +6,12 @@ parser would certify its errors.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 from typing import Literal
 
 Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+"""An address with its prefix length."""
 Family = Literal["ipv4", "ipv6"]
 
 LOOPBACK_V4 = IPv4Address("127.0.0.1")
@@ -22,6 +24,16 @@ def parse(text: str) -> Address:
     White space around is ignored. Raises ValueError for anything else.
     """
     return ip_address(text.strip())
+
+
+def parse_interface(text: str) -> Interface:
+    """Return the address with its prefix length that ``text`` gives, such as ``2001:db8::1/64``.
+
+    Raises ValueError for anything else, an address alone included.
+    """
+    if "/" not in text:
+        raise ValueError(f"{text!r} has no prefix length")
+    return ip_interface(text.strip())
 
 
 def family(address: Address) -> Family:

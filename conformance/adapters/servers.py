@@ -21,6 +21,7 @@ from typing import IO
 
 import conformance
 from conformance.errors import AdapterError
+from conformance.network import launch
 
 START_LIMIT = 60.0
 """Seconds for a server to start: generous, a loaded machine is no fault of the server's."""
@@ -216,7 +217,7 @@ class ServerProcess:
         self._limit = limit
         try:
             process = subprocess.Popen(
-                self.argv,
+                launch.command(self.argv, cwd),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -19,7 +19,7 @@ from conformance.addresses import LOOPBACK_V4, LOOPBACK_V6, Address, canonical, 
 from conformance.clients.channel import CLOSES, Channel, Ended, now
 from conformance.clients.outcome import Observation, Outcome
 from conformance.clients.record import Record, printable
-from conformance.clients.reply import classify_greeting
+from conformance.clients.reply import classify_greeting, split_greeting
 from conformance.clients.session import PATIENCE, ClientSession, confirm, say_goodbye
 from conformance.errors import MachineError
 from conformance.network import safety
@@ -239,21 +239,13 @@ def _watch(channel: Channel, protocol: ProtocolName, goal: str, patience: float)
 def _with_greeting(
     channel: Channel, protocol: ProtocolName, goal: str, received: bytes, patience: float
 ) -> Observation:
-    greeting, rest = _split_greeting(protocol, received)
+    greeting, rest = split_greeting(protocol, received)
     channel.unread(rest)
     readiness = confirm(channel, protocol, patience)
     if readiness.ready:
         return _observation(channel, goal, Outcome.SERVED, greeting, readiness.detail)
     outcome = Outcome.CLOSED_AFTER_TEXT if readiness.ended in CLOSES else Outcome.HUNG
     return _observation(channel, goal, outcome, received, readiness.detail)
-
-
-def _split_greeting(protocol: ProtocolName, received: bytes) -> tuple[bytes, bytes]:
-    end = -1
-    while True:
-        end = received.index(b"\n", end + 1)
-        if classify_greeting(protocol, received[: end + 1]) == "positive":
-            return received[: end + 1], received[end + 1 :]
 
 
 def _without_greeting(channel: Channel, goal: str, received: bytes, end: Ended) -> Observation:

@@ -62,6 +62,15 @@ def classify_greeting(protocol: ProtocolName, received: bytes) -> Greeting:
     return "unfinished"
 
 
+def split_greeting(protocol: ProtocolName, received: bytes) -> tuple[bytes, bytes]:
+    """Return a positive greeting, and what came after it. Raises ValueError without one."""
+    end = -1
+    while True:
+        end = received.index(b"\n", end + 1)
+        if classify_greeting(protocol, received[: end + 1]) == "positive":
+            return received[: end + 1], received[end + 1 :]
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One reply. ``ended`` is None when it is complete; otherwise the lines are what came until then.
@@ -100,6 +109,20 @@ def read_reply(channel: Channel, protocol: ProtocolName, command: str, deadline:
             return _reply(protocol, lines, None)
         if len(lines) >= MAX_REPLY_LINES or octets > MAX_REPLY_OCTETS:
             return _reply(protocol, lines, Ended.FLOOD)
+
+
+def parse_reply(protocol: ProtocolName, command: str, received: bytes) -> Reply | None:
+    """Return the reply to ``command`` that ``received`` begins with; None while it is unfinished."""
+    lines: list[str] = []
+    *whole, _unfinished = received.split(b"\n")
+    for octets in whole:
+        line = octets.removesuffix(b"\r")
+        lines.append(printable(line))
+        if _is_last(protocol, command, line, first=lines[0]):
+            return _reply(protocol, lines, None)
+        if len(lines) >= MAX_REPLY_LINES:
+            return _reply(protocol, lines, Ended.FLOOD)
+    return _reply(protocol, lines, Ended.FLOOD) if len(received) > MAX_REPLY_OCTETS else None
 
 
 def _reply(protocol: ProtocolName, lines: list[str], ended: Ended | None) -> Reply:

@@ -16,12 +16,14 @@ GOODBYE_PATIENCE = 2.0
 
 # Harmless before login, each in its own protocol: RFC 5321 §4.1.1.9, RFC 2449 §5 (POP3's NOOP needs a login,
 # RFC 1939 §5), RFC 9051 §6.1.2.
-_QUESTIONS: dict[ProtocolName, tuple[str, str]] = {
+QUESTIONS: dict[ProtocolName, tuple[str, str]] = {
     "smtp": ("NOOP", "NOOP"),
     "pop3": ("CAPA", "CAPA"),
     "imap": ("ready1 NOOP", "ready2 NOOP"),
 }
-_FAREWELLS: dict[ProtocolName, str] = {"smtp": "QUIT", "pop3": "QUIT", "imap": "bye LOGOUT"}
+"""What to ask after a positive greeting; the second when the first is not understood."""
+FAREWELLS: dict[ProtocolName, str] = {"smtp": "QUIT", "pop3": "QUIT", "imap": "bye LOGOUT"}
+"""How a client ends a session politely."""
 _SMTP_NOT_UNDERSTOOD = frozenset({"500", "501", "502", "503", "504", "530"})
 
 
@@ -40,22 +42,22 @@ def confirm(channel: Channel, protocol: ProtocolName, patience: float) -> Readin
     A server that does not know the question is asked again: who answers twice is there. A server that says
     goodbye (421, 554, * BYE) is waited for until it closes, at most ``patience`` seconds.
     """
-    for question in _QUESTIONS[protocol]:
+    for question in QUESTIONS[protocol]:
         reply = _ask(channel, protocol, question, patience)
         if reply.ended is not None:
             said = f"; it had answered {reply.text!r}" if reply.lines else ""
             return Readiness(False, reply.ended, f"a greeting, then to {question}: {reply.ended}{said}")
-        meaning = _meaning(protocol, question, reply)
+        meaning = meaning_of(protocol, question, reply)
         if meaning == "yes":
             return Readiness(True, None, "")
         if meaning == "no":
             ended = channel.await_close(now() + patience)
             return Readiness(False, ended, f"a greeting, then to {question}: {reply.text!r}, {ended}")
-    return Readiness(True, None, f"{_QUESTIONS[protocol][0]} is not understood, but answered")
+    return Readiness(True, None, f"{QUESTIONS[protocol][0]} is not understood, but answered")
 
 
-def _meaning(protocol: ProtocolName, question: str, reply: Reply) -> str:
-    """Return "yes" (understood), "unknown" (an answer of a live session) or "no"."""
+def meaning_of(protocol: ProtocolName, question: str, reply: Reply) -> str:
+    """Say what an answer to one of `QUESTIONS` means: "yes", "unknown" (of a live session, too) or "no"."""
     if protocol == "smtp":
         if reply.code.startswith("2"):
             return "yes"
@@ -139,6 +141,6 @@ class ClientSession:
 def say_goodbye(channel: Channel, protocol: ProtocolName, patience: float = GOODBYE_PATIENCE) -> None:
     """End a session politely: when this returns the server has closed it, or had ``patience`` seconds to."""
     deadline = now() + patience
-    if channel.ended not in CLOSES and channel.send(f"{_FAREWELLS[protocol]}\r\n".encode(), deadline) is None:
+    if channel.ended not in CLOSES and channel.send(f"{FAREWELLS[protocol]}\r\n".encode(), deadline) is None:
         channel.await_close(deadline)
     channel.close()

@@ -7,6 +7,7 @@ where every address is ours. `enter` must be called before any thread exists.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 from dataclasses import dataclass
 from typing import Literal
@@ -15,17 +16,30 @@ from conformance.errors import MachineError, UsageError
 from conformance.network import processes, safety, without_ipv6
 
 Mode = Literal["loopback", "namespace"]
-Need = Literal["wildcard_listener", "any_source", "no_ipv6_filter", "process_table"]
+Need = Literal[
+    "wildcard_listener",
+    "any_source",
+    "own_network",
+    "wire",
+    "crafted_packets",
+    "no_ipv6_filter",
+    "process_table",
+]
 """What a case may need beyond loopback addresses.
 
 ``wildcard_listener``: a server that listens on every address; ``any_source``: addresses that are not
-loopback, of clients or listeners; ``no_ipv6_filter``: IPv6 taken away from the server; ``process_table``:
+loopback, of clients or listeners; ``own_network``: a network that the case may change, with links and
+hosts; ``wire``: packets from user space; ``crafted_packets``: such that scapy builds;
+``no_ipv6_filter``: IPv6 taken away from the server; ``process_table``:
 descriptors and sockets of other processes.
 """
 
 _WORDS: dict[str, str] = {
     "wildcard_listener": "a server that listens on every address",
     "any_source": "addresses other than loopback",
+    "own_network": "a network that the case may change",
+    "wire": "packets from user space",
+    "crafted_packets": "crafted packets",
 }
 
 
@@ -43,13 +57,16 @@ class Network:
         if need == "process_table":
             return processes.missing()
         if self.mode == "namespace":
-            return ""
+            return _without_scapy() if need == "crafted_packets" else ""
         because = f" ({self.fallback})" if self.fallback else ""
         return f"{_WORDS[need]}: only in a network namespace of our own, and this run is on loopback{because}"
 
 
-def enter(requested: str = "auto", require: str | None = None) -> Network:
+def enter(requested: str = "auto", require: str | None = None, *, worker: bool = False) -> Network:
     """Enter the mode and return what it is; may be called again, and in processes started from inside.
+
+    Where a namespace is entered, this returns in a child (see `supervisor`), and the caller waits for that.
+    ``worker``: this process was started inside by a process of the same run, and gets a network of its own.
 
     ``requested``: "auto" (namespace where possible), "loopback" or "namespace"; ``require``: the mode that it
     must come to, or None. Raises MachineError with the remedy when that is not possible, UsageError for
@@ -58,16 +75,20 @@ def enter(requested: str = "auto", require: str | None = None) -> Network:
     for word in (requested, require or "auto"):
         if word not in ("auto", "loopback", "namespace"):
             raise UsageError(f"unknown network mode {word!r}; use auto, loopback or namespace")
-    network = _enter("namespace" if require == "namespace" and requested == "auto" else requested)
+    network = _enter("namespace" if require == "namespace" and requested == "auto" else requested, worker)
     if require not in (None, "auto", network.mode):
         raise MachineError(f"network mode {require} is required, but this run has {network.mode}")
     return network
 
 
-def _enter(requested: str) -> Network:
+def _enter(requested: str, worker: bool) -> Network:
     if requested == "loopback":
         return Network("loopback")
     if safety.inside_own_namespace():
+        if worker:
+            from conformance.network import namespace
+
+            namespace.enter_again()
         return Network("namespace")
     reason = probe()
     if not reason:
@@ -88,6 +109,12 @@ def probe() -> str:
     if not sys.platform.startswith("linux"):
         return f"namespaces need Linux, this is {sys.platform}"
     return _probed()
+
+
+def _without_scapy() -> str:
+    if importlib.util.find_spec("scapy") is not None:
+        return ""
+    return "crafted packets need scapy: pip install 'sixpost[packets]'"
 
 
 @functools.cache

@@ -16,7 +16,10 @@ from pathlib import Path
 from conformance.errors import MachineError
 from conformance.network import safety
 
-_CLONE_NEWNET = 0x4000_0000
+CLONE_NEWNS = 0x0002_0000
+CLONE_NEWUSER = 0x1000_0000
+CLONE_NEWPID = 0x2000_0000
+CLONE_NEWNET = 0x4000_0000
 _CURRENT = Path("/proc/thread-self/ns/net")
 
 
@@ -35,7 +38,7 @@ def fresh() -> Iterator[int]:
         raise MachineError("a network for one case is made inside a network namespace of our own only")
     before = current()
     try:
-        call("unshare", _CLONE_NEWNET)
+        call("unshare", CLONE_NEWNET)
         made = current()
         try:
             with _named():
@@ -43,7 +46,7 @@ def fresh() -> Iterator[int]:
                 yield made
         finally:
             os.close(made)
-            call("setns", before, _CLONE_NEWNET)
+            call("setns", before, CLONE_NEWNET)
     finally:
         os.close(before)
 
@@ -53,12 +56,12 @@ def inside(namespace: int) -> Iterator[None]:
     """Be in a namespace that `fresh` made."""
     before = current()
     try:
-        call("setns", namespace, _CLONE_NEWNET)
+        call("setns", namespace, CLONE_NEWNET)
         try:
             with _named():
                 yield
         finally:
-            call("setns", before, _CLONE_NEWNET)
+            call("setns", before, CLONE_NEWNET)
     finally:
         os.close(before)
 
@@ -88,6 +91,28 @@ def loopback_up() -> None:
 
 def call(name: str, *arguments: int) -> None:
     """Call a function of the C library that returns 0. Raises MachineError with the system's words."""
+    if error := _called(name, *map(ctypes.c_long, arguments)):
+        raise MachineError(f"{name}: {os.strerror(error)}")
+
+
+def try_unshare(flags: int) -> str:
+    """Leave the namespaces of ``flags`` for new ones; return "" or the system's words."""
+    error = _called("unshare", ctypes.c_int(flags))
+    return os.strerror(error) if error else ""
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int) -> None:
+    """Mount; see mount(2). Raises MachineError."""
+    if error := try_mount(source, target, kind, flags):
+        raise MachineError(f"cannot mount {target}: {os.strerror(error)}")
+
+
+def try_mount(source: str | None, target: str, kind: str | None, flags: int) -> int:
+    """Mount; return 0 or the error's number."""
+    words = [None if one is None else os.fsencode(one) for one in (source, target, kind)]
+    return _called("mount", *words, ctypes.c_ulong(flags), None)
+
+
+def _called(name: str, *arguments: object) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*arguments) != 0:
-        raise MachineError(f"{name}: {os.strerror(ctypes.get_errno())}")
+    return 0 if getattr(libc, name)(*arguments) == 0 else ctypes.get_errno()

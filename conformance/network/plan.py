@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface
 
-Interface = IPv4Interface | IPv6Interface
-"""An address with its prefix length."""
+from conformance.addresses import Interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +42,4 @@ class NetworkPlan:
 
 
 SHARED = NetworkPlan()
+"""The worker's network, which its cases share."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from conformance.adapters.base import (
     Adapter,
@@ -21,15 +22,26 @@ from conformance.clients.connect import Connector
 from conformance.clients.session import ClientSession
 from conformance.errors import ConformanceError, ExitCode
 from conformance.network.modes import Network
+from conformance.network.world import World
 from conformance.oracle import ExpectedConnection, expected_connection, expected_listener
 from conformance.requirements import Catalogue
 from conformance.run.configuration import Numbers
 from conformance.run.transcript import Transcript
+from conformance.scenario import needs
 from conformance.scenario.case import Case
 from conformance.scenario.model import Expectation
 from conformance.verdict import judge
 from conformance.verdict.judge import Finding
 from conformance.verdict.model import Judgement
+
+if TYPE_CHECKING:
+    from conformance.packets.wire import Wire
+
+
+class Closeable(Protocol):
+    """What is closed when the case ends."""
+
+    def close(self) -> None: ...
 
 
 class ControlFailed(Exception):  # noqa: N818 - a finding, not an error
@@ -62,6 +74,11 @@ class Context:
         self.workdir = workdir
         self.connector = Connector(network)
         self.transcript = Transcript()
+        self.world = World(needs.network_plan(case.scenario))
+        self.wire: Wire | None = None
+        """Where the case has one: what crafted packets go over."""
+        self.crowds: list[Closeable] = []
+        """Clients that are kept until the case ends, beside the sessions."""
         self.numbers = Numbers()
         self.configuration = Configuration()
         self.judgements: list[Judgement] = []
@@ -73,7 +90,9 @@ class Context:
         self.log_tail = ""
         """The server's last words, where it ended before the case did."""
         self.oracle_knows = True
-        """False once an administrator changed ranges by steps of ``admin``."""
+        """False once an administrator changed ranges by steps of ``admin``, and while the OS was changed."""
+        self.os_changed = not self.world.ipv6
+        """Whether the server has not been started since IPv6 was switched on or off."""
         self._opened: Sequence[PortSpec] = ()
         self._endpoints: dict[str, Endpoint] = {}
         self._step: tuple[str | int, ...] = ()
@@ -113,10 +132,12 @@ class Context:
             address = LOOPBACK_V4 if version == 4 else LOOPBACK_V6
         return address, endpoint.port
 
-    def source(self, text: str | None, target: Address) -> Address:
+    def source(self, text: str | None, target: Address, host: str | None = None) -> Address:
         """Return where a client comes from."""
         if text is not None:
             return parse(text)
+        if host is not None:
+            return self.world.source(host, target)
         return LOOPBACK_V4 if target.version == 4 else LOOPBACK_V6
 
     def effective(self) -> Configuration:
@@ -125,7 +146,7 @@ class Context:
 
     def expected_connection(self, name: str, source: Address, at: Address) -> ExpectedConnection | None:
         """Ask the oracle; None where it cannot know."""
-        if self.configuration.default or not self.oracle_knows:
+        if self.configuration.default or not self.oracle_knows or self.os_changed or not self.world.ipv6:
             return None
         if not self.alive:
             return ExpectedConnection("refused", "the server does not run")
@@ -156,9 +177,10 @@ class Context:
 
     def close_sessions(self) -> None:
         """Close every kept session."""
-        for session in self.sessions.values():
-            session.close()
+        for kept in (*self.sessions.values(), *self.crowds):
+            kept.close()
         self.sessions.clear()
+        self.crowds.clear()
 
     # --- judging ---
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,7 @@ from conformance.errors import (
     MachineError,
     UsageError,
 )
+from conformance.network import world
 from conformance.network.modes import Network
 from conformance.requirements import Catalogue
 from conformance.run.configuration import Numbers, configuration
@@ -86,11 +88,37 @@ def run_case(case: Case, bench: Bench) -> CaseRecord:
         return _record(case, bench, None, _End(Verdict.SKIPPED, absent[0]))
     context = Context(case, bench.adapter, hello, bench.network, bench.catalogue, bench.workdir)
     try:
-        end = _run(case, bench, context)
+        end = _in_its_network(case, bench, context)
     finally:
         context.close_sessions()
         context.numbers.release()
     return _record(case, bench, context, end)
+
+
+def _in_its_network(case: Case, bench: Bench, context: Context) -> _End:
+    """Run the case in the network that it needs; a server that was started in one of its own ends with it."""
+    plan = needs.network_plan(case.scenario)
+    if not plan.own:
+        return _run(case, bench, context)
+    try:
+        with ExitStack() as stack:
+            context.world = stack.enter_context(world.of(plan))
+            if plan.wire:
+                from conformance.packets.wire import open_wire
+
+                context.wire = stack.enter_context(open_wire())
+            stack.callback(_stop, bench, context)
+            return _run(case, bench, context)
+    except ConformanceError as error:
+        return _ended(error)
+
+
+def _stop(bench: Bench, context: Context) -> None:
+    """End what is in the case's network, before that ends."""
+    context.close_sessions()
+    context.log_tail = context.log_tail or _log_tail(bench.adapter)
+    bench.reusable = False
+    bench.adapter.stop()
 
 
 def _run(case: Case, bench: Bench, context: Context) -> _End:
@@ -112,7 +140,7 @@ def _prepare(case: Case, bench: Bench, context: Context) -> None:
     """Bring the server to what the case begins with: the running one where that is possible."""
     wanted = configuration(case.scenario, context.numbers)
     context.configuration = wanted
-    special = wanted.default or not wanted.host.ipv6
+    special = wanted.default or not wanted.host.ipv6 or context.world.plan.own
     if bench.reusable and not special:
         try:
             context.server_runs(bench.adapter.configure(wanted, reset=True), reopened=True)

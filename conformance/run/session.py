@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from conformance.adapters import registry
 from conformance.adapters.base import Hello
 from conformance.builtin import scenarios_directory
 from conformance.errors import ConformanceError, ExitCode
-from conformance.network import modes
+from conformance.network import modes, supervisor
 from conformance.network.modes import Network
 from conformance.report import junit, terminal
 from conformance.report.stream import Stream
@@ -25,6 +26,7 @@ from conformance.report.summary import Run, header, summary
 from conformance.run.options import RunOptions
 from conformance.run.runner import Bench, run_case
 from conformance.run.secrets import secret_values
+from conformance.scenario import needs
 from conformance.scenario.case import Case
 from conformance.scenario.loader import load_file, scenario_files
 from conformance.scenario.words import nearest
@@ -48,10 +50,16 @@ class RunSession:
         self.options = options
         self.catalogue = requirements.load()
         self.baseline = self._read_baseline()
-        self.network: Network = modes.enter(options.network, options.require_network)
+        self.network: Network = modes.enter(options.network, options.require_network, worker=worker)
         self._stream: Stream | None = None
         with ExitStack() as stack:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sixpost-")))
+            # Below the folder of the run: what a killed process leaves is removed with that.
+            root = os.environ.get(supervisor.TEMPORARY)
+            prefix = "sixpost-" if root is None else "run-"
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=root)))
+            if root is None:
+                os.environ[supervisor.TEMPORARY] = str(directory)
+                stack.callback(os.environ.pop, supervisor.TEMPORARY, None)
             if options.report_dir and not worker:
                 self._stream = stack.enter_context(Stream(options.report_dir))
             self.bench = self._make_bench(directory, stack)
@@ -288,4 +296,5 @@ _MEANING = {
 def special(case: Case) -> bool:
     """Say whether a case needs a server of its own: these come last, so that the others share one."""
     server = case.scenario.server
-    return server == "default" or not server.host.ipv6
+    own_network = needs.network_plan(case.scenario).own
+    return server == "default" or server.host.ipv6 is False or own_network

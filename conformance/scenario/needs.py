@@ -11,7 +11,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING, get_args
 
 from conformance.adapters.base import Feature, ProtocolName
-from conformance.addresses import Address, family, is_loopback, parse
+from conformance.addresses import Address, family, is_loopback, parse, parse_interface
+from conformance.network.plan import SHARED, HostPlan, LinkPlan, NetworkPlan
 from conformance.scenario import model
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ def features(scenario: model.Scenario) -> tuple[Feature, ...]:
 def network_needs(scenario: model.Scenario) -> tuple[Need, ...]:
     """Return what ``scenario`` needs beyond loopback addresses."""
     needs: list[Need] = []
+    plan = network_plan(scenario)
+    if plan.own:
+        needs.append("own_network")
+    if plan.wire:
+        needs.append("wire")
+    if any(isinstance(step, model.PacketsStep) and step.packets.exchange for step in all_steps(scenario)):
+        needs.append("crafted_packets")
     listening = list(_listening_addresses(scenario))
     if scenario.server == "default" or any(address.is_unspecified for address in listening):
         needs.append("wildcard_listener")
@@ -45,6 +53,35 @@ def network_needs(scenario: model.Scenario) -> tuple[Need, ...]:
     if any(isinstance(step, (model.DescriptorsStep, model.SocketsStep)) for step in all_steps(scenario)):
         needs.append("process_table")
     return tuple(needs)
+
+
+def network_plan(scenario: model.Scenario) -> NetworkPlan:
+    """Return the network that the case runs in: its own where it changes or adds something."""
+    steps = all_steps(scenario)
+    host = scenario.server.host if isinstance(scenario.server, model.Server) else model.Host()
+    wire = any(isinstance(step, model.PacketsStep) for step in steps)
+    switched = (
+        host.ipv6 == "disabled" or host.bindv6only or any(isinstance(step, model.OsStep) for step in steps)
+    )
+    if not (wire or switched or host.links):
+        return SHARED
+    # Beyond a wire everything is foreign: who listens or comes from here has a real address.
+    here = {address for address in (*_listening_addresses(scenario), *_client_addresses(scenario)) if wire}
+    return NetworkPlan(
+        own=True,
+        ipv6=host.ipv6 != "disabled",
+        bindv6only=host.bindv6only,
+        links=tuple(LinkPlan(link.name, tuple(map(parse_interface, link.addresses))) for link in host.links),
+        hosts=tuple(
+            HostPlan(one.name, one.link, tuple(map(parse_interface, one.addresses))) for one in scenario.hosts
+        ),
+        wire=wire,
+        addresses=tuple(
+            parse_interface(f"{address}/{address.max_prefixlen}")
+            for address in sorted(here, key=lambda one: (one.version, int(one)))
+            if not (is_loopback(address) or address.is_unspecified)
+        ),
+    )
 
 
 def all_steps(scenario: model.Scenario) -> tuple[model.AnyStep, ...]:

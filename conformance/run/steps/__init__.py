@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance.errors import HarnessBug
 from conformance.run.context import Context
-from conformance.run.steps import administration, connections, mail, observation, server
+from conformance.run.steps import administration, connections, mail, observation, operating_system, server
 from conformance.scenario import model
 
 _STEPS: dict[type[model.Step], Callable[[Context, Any], None]] = {
@@ -27,6 +27,7 @@ _STEPS: dict[type[model.Step], Callable[[Context, Any], None]] = {
     model.StatusStep: observation.status,
     model.DescriptorsStep: observation.descriptors,
     model.SocketsStep: observation.sockets,
+    model.OsStep: operating_system.os,
 }
 
 

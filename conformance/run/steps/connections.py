@@ -23,7 +23,7 @@ def connect(context: Context, step: model.ConnectStep) -> None:
     """Connect, once or often, and judge the outcome."""
     action = step.connect
     target, _ = context.target(action.to, action.at, action.from_)
-    source = context.source(action.from_, target)
+    source = context.source(action.from_, target, action.host)
     expected = [_expected(context, step, one, source, target) for one in step.expect]
     observations: list[Observation] = []
     for number in range(action.times):
@@ -100,9 +100,12 @@ def _once(context: Context, step: model.ConnectStep, source: Address, record: Re
     action = step.connect
     target, port = context.target(action.to, action.at, action.from_)
     protocol = context.endpoint(action.to).protocol
-    observation, session = context.connector.observe(
-        target, port, protocol=protocol, source=source, record=record, keep=action.as_ is not None
-    )
+    # Nobody said from where: a host without that loopback address has no way there, which is an outcome.
+    given = source if action.from_ is not None or action.host is not None else None
+    with context.world.at(action.host):
+        observation, session = context.connector.observe(
+            target, port, protocol=protocol, source=given, record=record, keep=action.as_ is not None
+        )
     if session is not None and action.as_ is not None:
         context.sessions[action.as_] = session
     return observation

@@ -16,4 +16,5 @@ def server(context: Context, step: model.ServerStep) -> None:
         context.server_runs(context.adapter.reinitialize(), reopened=True)
     else:
         context.server_runs(context.adapter.restart(), reopened=True)
+        context.os_changed = False
     context.close_sessions()

@@ -1,0 +1,125 @@
+"""Addresses, routes and settings of the network namespace that this thread is in (Linux only, pyroute2)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from conformance.addresses import Interface
+from conformance.errors import MachineError
+from conformance.network import safety
+
+_LOCAL_TABLE = 255
+_SCOPE_HOST = 254
+_NO_DUPLICATE_DETECTION = 2  # IFA_F_NODAD: else the first bind fails for 1.8 s
+_EVERYTHING = ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0"))
+
+
+def _guarded() -> IPRoute:
+    if not safety.inside_own_namespace():
+        raise safety.UnsafeAddress("refused to change a network that is not a namespace of our own")
+    return IPRoute()
+
+
+def write(name: str, value: str | int) -> None:
+    """Write a setting below ``net.``, such as ``ipv6.bindv6only``. Raises MachineError naming it."""
+    from pathlib import Path
+
+    if not safety.inside_own_namespace():
+        raise safety.UnsafeAddress(f"refused to set net.{name} outside a namespace of our own")
+    file = Path("/proc/sys/net", *name.split("."))
+    try:
+        file.write_text(str(value), "ascii")
+    except OSError as error:
+        raise MachineError(f"cannot set net.{name} to {value}: {error.strerror}") from error
+
+
+def allow_low_ports() -> None:
+    """Ports below 1024 need no privilege."""
+    write("ipv4.ip_unprivileged_port_start", 0)
+
+
+def any_address_is_ours() -> None:
+    """Make every address an address of this host, but for those of links; again after IPv6 was off."""
+    with _guarded() as network:
+        lo = network.link_lookup(ifname="lo")[0]
+        for family, everything in _EVERYTHING:
+            network.route(
+                "replace",
+                family=family,
+                dst=everything,
+                oif=lo,
+                type="local",
+                table=_LOCAL_TABLE,
+                scope=_SCOPE_HOST,
+            )
+
+
+def reach_by_link(prefixes: Iterable[str]) -> None:
+    """Except ``prefixes`` from `any_address_is_ours`: who has such an address is on a link."""
+    with _guarded() as network:
+        for prefix in dict.fromkeys(prefixes):
+            family = socket.AF_INET6 if ":" in prefix else socket.AF_INET
+            network.route("replace", family=family, dst=prefix, type="throw", table=_LOCAL_TABLE)
+
+
+def add_address(interface: str, address: Interface) -> None:
+    """Give an interface an address, usable at once. Raises MachineError."""
+    _address("add", interface, address)
+
+
+def remove_address(interface: str, address: Interface) -> None:
+    """Take an address from an interface. Raises MachineError."""
+    _address("del", interface, address)
+
+
+def _address(verb: str, interface: str, address: Interface) -> None:
+    more = {"flags": _NO_DUPLICATE_DETECTION} if address.version == 6 and verb == "add" else {}
+    with _guarded() as network:
+        try:
+            network.addr(
+                verb,
+                index=_index(network, interface),
+                address=str(address.ip),
+                prefixlen=address.network.prefixlen,
+                **more,
+            )
+        except NetlinkError as error:
+            raise MachineError(f"cannot {verb} {address} on {interface}: {error}") from error
+
+
+def up(*interfaces: str) -> None:
+    """Switch interfaces on."""
+    with _guarded() as network:
+        for interface in interfaces:
+            network.link("set", index=_index(network, interface), state="up")
+
+
+def add_bridge(name: str) -> None:
+    """Make a bridge, and switch it on."""
+    with _guarded() as network:
+        network.link("add", ifname=name, kind="bridge")
+    up(name)
+
+
+def connect(name: str, port: str, bridge: str, switch: int, mac: str) -> None:
+    """Make the interface ``name`` here, connected to ``bridge`` in the namespace ``switch`` as its ``port``.
+
+    It is left off, so that it can be configured first.
+    """
+    from conformance.network import netns
+
+    with _guarded() as network:
+        network.link("add", ifname=name, kind="veth", address=mac, peer={"ifname": port, "net_ns_fd": switch})
+    with netns.inside(switch), _guarded() as network:
+        network.link("set", index=_index(network, port), master=_index(network, bridge), state="up")
+
+
+def _index(network: IPRoute, name: str) -> int:
+    found = network.link_lookup(ifname=name)
+    if not found:
+        raise MachineError(f"there is no interface {name}")
+    return int(found[0])
