@@ -6,12 +6,24 @@ parser would certify its errors.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from typing import Literal
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 """An address with its prefix length."""
+Network = IPv4Network | IPv6Network
+"""A prefix: the addresses that begin so."""
 Family = Literal["ipv4", "ipv6"]
 
 LOOPBACK_V4 = IPv4Address("127.0.0.1")
@@ -34,6 +46,13 @@ def parse_interface(text: str) -> Interface:
     if "/" not in text:
         raise ValueError(f"{text!r} has no prefix length")
     return ip_interface(text.strip())
+
+
+def parse_network(text: str) -> Network:
+    """Return the prefix that ``text`` names, such as ``2001:db8::/48``. Raises ValueError otherwise."""
+    if "/" not in text:
+        raise ValueError(f"{text!r} has no prefix length")
+    return ip_network(text.strip())
 
 
 def family(address: Address) -> Family:

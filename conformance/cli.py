@@ -303,6 +303,17 @@ def requirements(as_json: Annotated[bool, typer.Option("--json", help="As JSON."
 
 
 @app.command()
+def doctor(
+    require_network: _RequiredNetwork = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what this machine can do for a run, what is missing, and how to get it."""
+    from conformance.doctor import command
+
+    command.doctor(as_json=as_json, require=require_network)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of scenario files, for editors."""
     from conformance.scenario.schema import scenario_schema

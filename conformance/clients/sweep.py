@@ -1,8 +1,8 @@
 """The client that comes from many addresses: one connection from each, many of them at a time.
 
-One thread and one epoll; every connection gets the `Observation` that `connect.Connector` would have made of it:
-``served`` takes an answer to a harmless question as well. Times are of this loop: a delay is seen as late as
-the loop comes to it, a few milliseconds. Linux only.
+One thread and one epoll; every connection gets the `Observation` that `connect.Connector` would have made of
+it: ``served`` takes an answer to a harmless question as well. Times are of this loop: a delay is seen as late
+as the loop comes to it, a few milliseconds. Linux only.
 """
 
 from __future__ import annotations
@@ -70,9 +70,10 @@ def sweep(
     for source in sources:
         if source.version != target.version:
             raise MachineError(f"a client at {source} cannot connect to {target}: another address family")
-        if not is_loopback(source):
+    foreign = [source for source in sources if not is_loopback(source)]
+    if foreign and not safety.inside_own_namespace():  # looked at once: this thread does not leave it
+        for source in foreign:
             safety.check(source, "connect from")
-            break  # all others are allowed as well: the namespace is what is looked at
     poll = select.epoll()
     try:
         return _Sweep(poll, target, port, protocol, sources, patience).run(at_once)
@@ -179,21 +180,21 @@ class _Sweep:
                 sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
             sock.bind((text, 0))
             started = now()
-            error = sock.connect_ex(self._where)
+            number = sock.connect_ex(self._where)
             used = sock.getsockname()[0]
         except OSError as problem:
             sock.close()
             self._left_out.append((source, problem.strerror or str(problem)))
             return
         connection = _Connection(sock, index, text, started, started + self._patience)
-        if error not in (0, errno.EINPROGRESS):
+        if number not in (0, errno.EINPROGRESS):
             sock.close()
-            if error in _UNREACHABLE:
-                self._note(connection, Outcome.UNREACHABLE, None, os.strerror(error))
-            elif error == errno.ECONNREFUSED:
-                self._note(connection, Outcome.REFUSED, now() - started, os.strerror(error))
+            if number in _UNREACHABLE:
+                self._note(connection, Outcome.UNREACHABLE, None, os.strerror(number))
+            elif number == errno.ECONNREFUSED:
+                self._note(connection, Outcome.REFUSED, now() - started, os.strerror(number))
             else:
-                self._left_out.append((source, os.strerror(error)))
+                self._left_out.append((source, os.strerror(number)))
         elif used != text:  # the kernel does that silently with some IPv4 addresses
             sock.close()
             self._left_out.append((source, f"the system uses {used} in its place"))
@@ -292,8 +293,8 @@ class _Sweep:
     def _ended(self, connection: _Connection, error: OSError | None) -> None:
         """Take note of FIN (None), RST, or a handshake that failed, and close."""
         after = now() - connection.started
-        number = error.errno if error is not None else 0
-        words = error.strerror if error is not None else ""
+        number = (error.errno or errno.EIO) if error is not None else 0
+        words = os.strerror(number) if number else ""
         if connection.phase == _LEAVING:
             pass
         elif number == errno.ECONNREFUSED:

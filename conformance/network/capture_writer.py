@@ -1,8 +1,9 @@
 """The program that writes captured packets to files, in a process of its own. Standard library only.
 
 Its one argument is the descriptor of a Unix SOCK_SEQPACKET socket, over which its owner (`capture.Recorder`)
-sends JSON objects. The owner alone asks the kernel how many packets have come, so that a file begins and ends
-with what it does at that moment, however late this program learns of it:
+sends JSON objects and gets answers. The owner alone asks the kernel how many packets have come, so that a
+file begins and ends with what it does at that moment, however late this program learns of it. A first answer,
+``{}``, says that the program has started. Orders:
 
 ``{"begin": file, "after": n, "ring": null | {"blocks": n, "block_size": bytes, "lasting": bool}}``
     Record what comes after the ``n``-th packet; with a ring comes its socket, else it is the lasting one.
@@ -79,10 +80,20 @@ class Ring:
                 at += following
             self._give_back(packets)
 
-    def pass_over(self) -> None:
-        """Give back what the kernel has handed over."""
-        while (found := self._handed_over()) is not None:
-            self._give_back(found[1])
+    def ready(self) -> int:
+        """Return how many blocks the kernel has handed over."""
+        for number in range(self._blocks):
+            block = (self._next + number) % self._blocks * self._size
+            if not _BLOCK.unpack_from(self._memory, block + _STATUS_AT)[0] & _TO_USER:
+                return number
+        return self._blocks
+
+    def pass_over(self, blocks: int) -> None:
+        """Give back blocks that the kernel has handed over."""
+        for _ in range(blocks):
+            found = self._handed_over()
+            if found is not None:
+                self._give_back(found[1])
 
     def _handed_over(self) -> tuple[int, int] | None:
         """Return where the first packet of the next block is, and how many there are."""
@@ -131,7 +142,7 @@ class Recording:
     def take(self, ring: Ring) -> None:
         """Write what the kernel has handed over."""
         if self.error or self.incomplete:
-            ring.pass_over()
+            ring.pass_over(ring.ready())
             return
         parts: list[bytes] = []
         for sec, nsec, length, octets in ring.take(self.after):
@@ -186,6 +197,7 @@ class Writer:
     def run(self) -> None:
         """Work; returns when the owner has ended."""
         with contextlib.suppress(OwnerGone, ConnectionError):
+            self._control.send(b"{}")
             while True:
                 self._wait()
         ring = self._ring
@@ -199,26 +211,27 @@ class Writer:
         return self._own or self._lasting
 
     def _wait(self) -> None:
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(self._gone, select.POLLIN)
-        for ring in (self._own, self._lasting):
-            if ring is not None:
-                poll.register(ring.socket, select.POLLIN)
-        ready = {descriptor for descriptor, _event in poll.poll()}
-        self._take()
-        if self._control.fileno() in ready:
-            self._obey()
-        elif self._gone in ready:
-            raise OwnerGone
-
-    def _take(self) -> None:
-        used = self._ring if self._recording else None
-        for ring in (self._own, self._lasting):
-            if ring is not None and ring is not used:
-                ring.pass_over()
-        if used is not None and self._recording is not None:
+        orders, everything = select.poll(), select.poll()
+        for poll in (orders, everything):
+            poll.register(self._control, select.POLLIN)
+            poll.register(self._gone, select.POLLIN)
+        rings = [ring for ring in (self._own, self._lasting) if ring is not None]
+        for ring in rings:
+            everything.register(ring.socket, select.POLLIN)
+        everything.poll()
+        if self._recording is not None:
+            used = rings.pop(0)
             self._recording.take(used)
+        # What came after an order to begin is wanted: an order that was there before them is obeyed first.
+        nobodys = [(ring, ring.ready()) for ring in rings]
+        waiting = {descriptor for descriptor, _event in orders.poll(0)}
+        if self._control.fileno() in waiting:
+            self._obey()
+        elif waiting:
+            raise OwnerGone
+        else:
+            for ring, blocks in nobodys:
+                ring.pass_over(blocks)
 
     def _obey(self) -> None:
         octets, descriptors, _flags, _address = socket.recv_fds(self._control, 65_536, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -12,8 +13,11 @@ from conformance.addresses import Interface
 from conformance.errors import MachineError
 from conformance.network import safety
 
+Network = IPv4Network | IPv6Network
 _LOCAL_TABLE = 255
+_MAIN_TABLE = 254
 _SCOPE_HOST = 254
+_OWN_RULE = 32_000
 _NO_DUPLICATE_DETECTION = 2  # IFA_F_NODAD: else the first bind fails for 1.8 s
 _EVERYTHING = ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0"))
 
@@ -42,11 +46,11 @@ def allow_low_ports() -> None:
     write("ipv4.ip_unprivileged_port_start", 0)
 
 
-def any_address_is_ours() -> None:
-    """Make every address an address of this host, but for those of links; again after IPv6 was off."""
+def any_address_is_ours(*, ipv6: bool = True) -> None:
+    """Make every address an address of this host; again after IPv6 was off."""
     with _guarded() as network:
         lo = network.link_lookup(ifname="lo")[0]
-        for family, everything in _EVERYTHING:
+        for family, everything in _EVERYTHING if ipv6 else _EVERYTHING[:1]:
             network.route(
                 "replace",
                 family=family,
@@ -58,12 +62,17 @@ def any_address_is_ours() -> None:
             )
 
 
-def reach_by_link(prefixes: Iterable[str]) -> None:
+def reach_by_link(prefixes: Iterable[Network]) -> None:
     """Except ``prefixes`` from `any_address_is_ours`: who has such an address is on a link."""
+    wanted = list(dict.fromkeys(prefixes))
     with _guarded() as network:
-        for prefix in dict.fromkeys(prefixes):
-            family = socket.AF_INET6 if ":" in prefix else socket.AF_INET
-            network.route("replace", family=family, dst=prefix, type="throw", table=_LOCAL_TABLE)
+        if wanted and not network.get_rules(family=socket.AF_INET, FRA_PRIORITY=_OWN_RULE):
+            # IPv4 keeps the tables local and main as one until there is a rule of one's own; in one table the
+            # way to the link would end at "throw".
+            network.rule("add", family=socket.AF_INET, table=_MAIN_TABLE, priority=_OWN_RULE)
+        for prefix in wanted:
+            family = socket.AF_INET6 if prefix.version == 6 else socket.AF_INET
+            network.route("replace", family=family, dst=str(prefix), type="throw", table=_LOCAL_TABLE)
 
 
 def add_address(interface: str, address: Interface) -> None:

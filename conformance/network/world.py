@@ -10,12 +10,13 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from ipaddress import IPv6Network
 
 from conformance.addresses import Address, Interface, parse
 from conformance.errors import MachineError
 from conformance.network.plan import HostPlan, NetworkPlan
 
-_LINK_LOCAL = "fe80::/10"
+_LINK_LOCAL = IPv6Network("fe80::/10")
 
 
 class World:
@@ -68,7 +69,7 @@ class World:
         interfaces.write("ipv6.conf.all.disable_ipv6", 0 if on else 1)
         interfaces.write("ipv6.conf.default.disable_ipv6", 0 if on else 1)
         if on and not self.ipv6:
-            self._prepare()
+            self._prepare(ipv6=True)
             for name, address in self._addresses:
                 if address.version == 6:
                     interfaces.add_address(name, address)
@@ -114,20 +115,22 @@ class World:
         # Link-local addresses are those that the scenario gives: known, and there at once.
         interfaces.write("ipv6.conf.default.addr_gen_mode", 1)
         interfaces.write("ipv6.bindv6only", int(self.plan.bindv6only))
-        self._prepare()
+        self._prepare(ipv6=self.plan.ipv6)
         for name, address in self._addresses:
             if name == "lo" and (self.plan.ipv6 or address.version == 4):
                 interfaces.add_address(name, address)
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, ipv6: bool) -> None:
         """Make every address ours that is not beyond a link."""
         from conformance.network import interfaces
 
         if self.plan.wire:
             return
-        interfaces.any_address_is_ours()
-        beyond = [str(address.network) for link in self.plan.links for address in link.addresses]
-        interfaces.reach_by_link([*beyond, _LINK_LOCAL] if self.plan.links else ())
+        interfaces.any_address_is_ours(ipv6=ipv6)
+        beyond = [address.network for link in self.plan.links for address in link.addresses]
+        if self.plan.links:
+            beyond.append(_LINK_LOCAL)
+        interfaces.reach_by_link(one for one in beyond if ipv6 or one.version == 4)
 
     def build_links(self, switch: int) -> None:
         """Connect the server's host and the others by bridges in the namespace ``switch``."""

@@ -1,7 +1,7 @@
 """Clients by the thousand: TCP in user space, just enough to connect, to be silent, and to go away politely.
 
-Each client has an address of its own. `complete_handshakes` returns a `Crowd` whose clients stay connected: they
-acknowledge what the server says, and say nothing. `half_open` sends SYNs that no ACK follows.
+Each client has an address of its own. `complete_handshakes` returns a `Crowd` whose clients stay connected:
+they acknowledge what the server says, and say nothing. `half_open` sends SYNs that no ACK follows.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from conformance.addresses import Address, canonical, family, with_port
-from conformance.packets.station import Network, Station
+from conformance.addresses import Address, Network, family
+from conformance.packets.station import Station
 from conformance.packets.templates import (
     ACK,
     FIN,
@@ -32,8 +32,8 @@ LONGEST = 60.0
 """Seconds that a crowd may take to come together."""
 _SETTLE = 2.0
 """Seconds that answers to the last SYNs may take."""
-_RETRY = (1.0, 3.0)
-"""Seconds after which a SYN is sent again: RFC 6298 begins with 1 s."""
+_RETRY = 0.25
+"""Seconds after which a SYN is sent again: nothing is lost here, so that the server's queue was full."""
 IN_FLIGHT = 64
 """Handshakes under way at one time: more only fill the server's queue."""
 _SYN_BATCH = 128
@@ -55,8 +55,6 @@ class Crowd:
     """Completed handshakes."""
     seconds: float = 0.0
     """From the first SYN to the last handshake."""
-    greeted: int = 0
-    """Clients to whom the server said something."""
     octets: int = 0
     """That the server said, all together."""
     finished: int = 0
@@ -65,7 +63,13 @@ class Crowd:
     """Clients that the server reset, or refused."""
     _next: dict[bytes, int] = field(default_factory=dict, repr=False)
     """By key: the next octet that is expected from the server, or `_AWAITING`, or `_GONE`."""
+    _heard: set[bytes] = field(default_factory=set, repr=False)
     _release: Callable[[], None] = field(default=lambda: None, repr=False)
+
+    @property
+    def greeted(self) -> int:
+        """How many of the clients the server said something to."""
+        return len(self._heard)
 
     @property
     def open(self) -> int:
@@ -103,6 +107,56 @@ def complete_handshakes(
     return crowd
 
 
+@dataclass
+class Flood:
+    """SYNs that were sent together."""
+
+    target: Address
+    port: int
+    sent: int = 0
+    answered: int = 0
+    """SYN-ACKs that came; repeated ones are not told apart."""
+    refused: int = 0
+    """Resets that came: nobody listens there."""
+    seconds: float = 0.0
+
+
+def half_open(station: Station, target: Address, port: int, prefix: Network, count: int) -> Flood:
+    """Send a SYN from each of ``count`` addresses of ``prefix`` to ``target``; acknowledge no answer.
+
+    Returns when all were answered, or nothing more comes.
+    """
+    kind = family(target)
+    flood = Flood(target, port)
+    client_port, start = station.next_port(), LAYOUTS[kind].tcp
+    build, write = template(target, port, SYN, mss=_MSS[kind]), station.wire.write
+    ending = port.to_bytes(2, "big") + client_port.to_bytes(2, "big")
+
+    def count_answer(key: bytes, packet: bytes) -> None:
+        if key.endswith(ending):
+            flags = packet[start + 13]
+            flood.answered += flags & (SYN | ACK) == SYN | ACK
+            flood.refused += bool(flags & RST)
+
+    sources = station.sources(prefix, count)
+    with station.reading():
+        began = time.monotonic()
+        station.stray = count_answer
+        try:
+            for first in range(0, count, _SYN_BATCH):
+                for source in sources[first : first + _SYN_BATCH]:
+                    write(build(source, client_port, _ISN, 0))
+                station.pump(0.0)
+            flood.sent = count
+            flood.seconds = time.monotonic() - began
+            deadline = time.monotonic() + _SETTLE
+            while flood.answered + flood.refused < count and station.pump(deadline):
+                pass
+        finally:
+            station.stray = None
+    return flood
+
+
 def _forget(station: Station, keys: Sequence[bytes]) -> None:
     for key in keys:
         station.handlers.pop(key, None)
@@ -138,7 +192,7 @@ class _Gathering:
         """Send the SYNs, never more than ``in_flight`` unanswered, and answer what comes."""
         crowd, station, state = self._crowd, self._station, self._crowd._next
         began = progress = time.monotonic()
-        sent: deque[tuple[float, int, bytes]] = deque()
+        sent: deque[tuple[float, bytes]] = deque()
         index = 0
         while True:
             now = time.monotonic()
@@ -147,10 +201,8 @@ class _Gathering:
                 index += 1
                 state[key] = _AWAITING
                 self._waiting += 1
-                sent.append((now, 0, key))
+                sent.append((now, key))
                 self._write_syn(key)
-                if self._waiting >= in_flight // 2:
-                    break
             if not self._waiting and index == len(keys):
                 break
             before = crowd.established + crowd.resets
@@ -163,17 +215,14 @@ class _Gathering:
                 break
             self._send_again(sent, now)
 
-    def _send_again(self, sent: deque[tuple[float, int, bytes]], now: float) -> None:
+    def _send_again(self, sent: deque[tuple[float, bytes]], now: float) -> None:
         """Repeat SYNs that were not answered in time: a full queue drops them."""
         state = self._crowd._next
-        while sent:
-            at, tries, key = sent[0]
+        while sent and (state[sent[0][1]] != _AWAITING or now - sent[0][0] >= _RETRY):
+            _, key = sent.popleft()
             if state[key] == _AWAITING:
-                if now - at < _RETRY[min(tries, 1)]:
-                    return
                 self._write_syn(key)
-                sent.append((now, tries + 1, key))
-            sent.popleft()
+                sent.append((now, key))
 
     def handle(self, key: bytes, packet: bytes) -> None:
         """Answer one packet of the server's as a client that has nothing to say."""
@@ -208,7 +257,7 @@ class _Gathering:
         if sequence == expected:
             if length:
                 crowd.octets += length
-                crowd.greeted += expected == self._first(key)
+                crowd._heard.add(key)
             expected = number(expected + length)
             if flags & FIN:
                 crowd.finished += 1

@@ -13,9 +13,9 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 
+from conformance.addresses import Network
 from conformance.errors import MachineError
 from conformance.packets.templates import layout_of
 from conformance.packets.wire import Wire
@@ -23,10 +23,10 @@ from conformance.packets.wire import Wire
 Handler = Callable[[bytes, bytes], None]
 """Takes the key of a conversation (`templates.Layout.key`) and a packet."""
 
-Network = IPv4Network | IPv6Network
-
 FIRST_PORT = 40_000
 """Of the clients beyond a wire."""
+_PORTS = itertools.cycle(range(FIRST_PORT, 65_536))
+"""One supply for all: a second station of a wire would meet what the first one's connections left behind."""
 _BATCH = 256
 
 
@@ -40,7 +40,6 @@ class Station:
         """Told of packets that belong to no conversation."""
         self.seen = 0
         """Packets that came."""
-        self._ports = itertools.cycle(range(FIRST_PORT, 65_536))
         self._given: dict[Network, int] = {}
         self._reading = threading.Lock()
         self._keeper: threading.Thread | None = None
@@ -51,13 +50,14 @@ class Station:
 
     def next_port(self) -> int:
         """Return a port number that the clients of the next conversation have."""
-        return next(self._ports)
+        return next(_PORTS)
 
     def sources(self, prefix: Network, count: int) -> list[int]:
         """Return ``count`` addresses of ``prefix`` that nobody was given yet, as numbers.
 
-        The first one is left out (the subnet-router anycast address, RFC 4291 section 2.6.1; the network's own
-        for IPv4), and so is the last of IPv4, a broadcast address. Raises MachineError when they are used up.
+        The first one is left out (the subnet-router anycast address, RFC 4291 section 2.6.1; the network's
+        own for IPv4), and so is the last of IPv4, a broadcast address. Raises MachineError when they are
+        used up.
         """
         first = self._given.get(prefix, 1)
         usable = prefix.num_addresses - (1 if prefix.version == 4 else 0)
@@ -69,7 +69,7 @@ class Station:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Be the reader; the station's own thread waits meanwhile. Raises what that thread met, if anything."""
+        """Be the reader; the station's own thread waits meanwhile. Raises what that thread has met."""
         with self._reading:
             if self._failure is not None:
                 raise self._failure
@@ -141,4 +141,3 @@ class Station:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-

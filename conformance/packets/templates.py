@@ -1,7 +1,7 @@
 """TCP segments written and read without a packet library: tens of thousands a second, without surprises.
 
-A template is a segment of one client kind to one server; what differs between clients (address, port, numbers)
-is filled in, and the checksum follows from the difference (RFC 1624): the sum of 16-bit words in ones'
+A template is one kind of segment to one server; what differs between clients (address, port, numbers) is
+filled in, and the checksum follows from the difference (RFC 1624): the sum of 16-bit words in ones'
 complement is the value of all octets modulo 65535, so that whole addresses are added at once.
 """
 
@@ -123,11 +123,11 @@ def template(
     window: int = 65535,
     payload: bytes = b"",
 ) -> Build:
-    """Return what builds segments to ``target`` and ``port``; ``mss`` is the option of that name (SYN only)."""
+    """Return what builds segments to ``target`` and ``port``; ``mss`` is a SYN's option."""
     tail = (b"" if mss is None else struct.pack("!BBH", 2, 4, mss)) + payload
     offset_and_flags = (5 if mss is None else 6) << 12 | flags
     length = 20 + len(tail)
-    # All that is the same in each packet: pseudo header (RFC 8200 section 8.1), ports, flags, window, the rest.
+    # What is the same in each packet: of the pseudo header (RFC 8200 section 8.1), ports, flags, window.
     same = int(target) + length + _TCP + port + offset_and_flags + window + _sum(tail)
     if family(target) == "ipv6":
         return _build_v6(target, port, offset_and_flags, window, tail, same)

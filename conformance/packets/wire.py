@@ -14,7 +14,6 @@ import errno
 import os
 import socket
 import struct
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -23,10 +22,6 @@ from conformance.errors import MachineError
 from conformance.network import safety
 
 Kind = Literal["tun", "veth"]
-
-SERVER_V6 = IPv6Address("2001:db8:6::25")
-SERVER_V4 = IPv4Address("198.51.100.25")
-"""Addresses of the server's host, for listeners on a wildcard: loopback addresses cannot be reached by wire."""
 
 NAME = "sixwire"
 _OUR_END = "sixwire-far"
@@ -48,7 +43,7 @@ class Wire:
     kind: Kind
 
     def __init__(self) -> None:
-        """Raises `safety.UnsafeAddress` outside a network namespace that we made: there is no way around it."""
+        """Raises `safety.UnsafeAddress` outside a network namespace that we made, whoever asks."""
         if not safety.inside_own_namespace():
             raise safety.UnsafeAddress(
                 "refused to send crafted packets: they are for a network namespace of our own only; run with "

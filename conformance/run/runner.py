@@ -109,7 +109,7 @@ def _in_its_network(case: Case, bench: Bench, context: Context) -> _End:
                 context.wire = stack.enter_context(open_wire())
             stack.callback(_stop, bench, context)
             return _run(case, bench, context)
-    except ConformanceError as error:
+    except Exception as error:  # noqa: BLE001 - the type says whose fault it is
         return _ended(error)
 
 

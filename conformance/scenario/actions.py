@@ -147,7 +147,11 @@ class Sweep(Model):
 
 
 class PacketOut(Model):
-    """A TCP segment (or an ICMP error) of the crafted client; exactly one of ``flags`` and ``icmp``."""
+    """What the crafted client sends: a TCP segment (``flags``) or an ICMP error (``icmp``).
+
+    A segment with ``checksum: wrong`` or a ``sequence_offset`` is one that the server must not take: the
+    numbers of what follows are as if it had not been sent.
+    """
 
     flags: Literal["SYN", "ACK", "DATA", "FIN", "RST"] | None = Field(
         default=None, description="All but SYN and RST have the ACK bit, too"
@@ -157,18 +161,25 @@ class PacketOut(Model):
         default=0, ge=0, le=1460, description="DATA in segments of so many octets; 0: in one"
     )
     order: Literal["in_order", "reversed"] = Field(default="in_order", description="Of the segments")
-    copies: int = Field(default=1, ge=1, le=100, description="Each segment is sent so often")
+    copies: int = Field(default=1, ge=1, le=100, description="Each packet is sent so often")
     overlap: int = Field(
         default=0,
         ge=0,
         le=1000,
         description="Each segment begins so many octets early, with octets sent before",
     )
-    mss: int | None = Field(default=None, ge=0, le=65535, description="Option of a SYN")
-    window: int = Field(default=65535, ge=0, le=65535, description="From here on")
+    mss: int | None = Field(default=None, ge=0, le=65535, description="Option of a SYN; left out: none")
+    window: int | None = Field(
+        default=None, ge=0, le=65535, description="From here on; left out: as before, 65535 at first"
+    )
     hop_by_hop: bool = Field(default=False, description="IPv6 extension header before TCP (RFC 8200 4.3)")
     destination_options: bool = Field(default=False, description="IPv6 extension header (RFC 8200 4.6)")
-    fragment: int = Field(default=0, ge=0, le=1280, description="In fragments of so many octets; 0: none")
+    fragment: int = Field(
+        default=0,
+        ge=0,
+        le=1280,
+        description="In fragments of so many octets (a multiple of 8) after the IP header; 0: none",
+    )
     flow_label: int = Field(default=0, ge=0, le=0xFFFFF)
     checksum: Literal["right", "wrong"] = "right"
     sequence_offset: int = Field(default=0, ge=-(2**31), le=2**31, description="Added to the right number")
@@ -179,14 +190,22 @@ class PacketOut(Model):
 
 
 class PacketIn(Model):
-    """What must come from the server next; acknowledgements alone are passed over unless asked for."""
+    """What must come from the server next: exactly one of ``flags``, ``text``, ``nothing``, ``closed``.
 
-    flags: Literal["SYN-ACK", "ACK", "FIN", "RST"] | None = None
-    text: str = Field(default="", description="In-order octets that begin so; they are acknowledged")
+    Acknowledgements alone are passed over. Octets and FIN that come are acknowledged; a SYN-ACK is not: that
+    is a turn of its own, ``send: {flags: ACK}``.
+    """
+
+    flags: Literal["SYN-ACK", "ACK", "FIN", "RST"] | None = Field(
+        default=None, description="ACK: all that was sent is acknowledged; whatever else comes with it waits"
+    )
+    text: str = Field(
+        default="", description="How the server's next reply begins; all of it is taken", examples=["220"]
+    )
     nothing: Duration | None = Field(default=None, description="Nothing but acknowledgements for so long")
     closed: bool = Field(default=False, description="FIN or RST, before any octet")
     within: Duration = Field(default=10.0, description="Later is a failure")
-    acknowledge: bool = True
+    acknowledge: bool = Field(default=True, description="false: the server hears of nothing that it sent")
 
 
 class Exchange(Model):

@@ -11,6 +11,9 @@ from datetime import datetime
 from conformance.addresses import Address, parse
 from conformance.requirements import Catalogue
 from conformance.scenario import model
+from conformance.scenario.check_network import check_network
+from conformance.scenario.check_packets import check_packets
+from conformance.scenario.check_sweep import check_sweeps
 from conformance.scenario.mistakes import DocumentPath, Finding
 from conformance.scenario.names import check_names
 from conformance.scenario.validation import Salvaged
@@ -34,6 +37,9 @@ def check(parts: Salvaged, catalogue: Catalogue) -> list[Finding]:
         *_ranges(scenario),
         *_steps(scenario),
     ]
+    findings.extend(check_network(scenario))
+    findings.extend(check_packets(scenario, complete=parts.complete))
+    findings.extend(check_sweeps(scenario, names_known=parts.names_known))
     if parts.names_known:
         findings.extend(check_names(scenario))
     if parts.complete:
@@ -125,7 +131,13 @@ def _evidence(scenario: model.Scenario) -> Iterator[Finding]:
         elif _may_be_silence(expectation):
             doubt = ((*path, field), word)
             if isinstance(
-                expectation, (model.ConnectExpectation, model.LoginExpectation, model.SendExpectation)
+                expectation,
+                (
+                    model.ConnectExpectation,
+                    model.LoginExpectation,
+                    model.SendExpectation,
+                    model.SweepExpectation,
+                ),
             ):
                 mail_doubt = mail_doubt or doubt
             else:
@@ -149,7 +161,12 @@ def _shows_mail_service(expectation: model.Expectation) -> bool:
     match expectation:
         case model.TalkExpectation() | model.FetchExpectation():
             return True
-        case model.ConnectExpectation() | model.LoginExpectation() | model.SendExpectation():
+        case (
+            model.ConnectExpectation()
+            | model.LoginExpectation()
+            | model.SendExpectation()
+            | model.SweepExpectation()
+        ):
             return expectation.outcome in _SEEN_ON_A_LIVING_SERVER_ONLY
         case _:
             return False
@@ -159,6 +176,9 @@ def _may_be_silence(expectation: model.Expectation) -> bool:
     match expectation:
         case model.ConnectExpectation():
             return expectation.outcome != _NEUTRAL
+        case model.SweepExpectation():
+            # Of "oracle" the step itself sees to it that somebody is to be served.
+            return expectation.outcome not in (_NEUTRAL, "oracle")
         case model.LoginExpectation() | model.SendExpectation():
             return not expectation.code  # a code that was said is a sign of life
         case model.AdminExpectation():

@@ -296,6 +296,7 @@ class Scenario(Model):
         "each with a 'label' if one likes, which then names the case",
     )
     server: ServerItem = Server()
+    links: tuple[Link, ...] = Field(default=(), description="Networks that the server's host is on")
     hosts: tuple[OtherHost, ...] = Field(
         default=(), description="Other hosts, each on a link of the server's"
     )

@@ -109,6 +109,10 @@ class _Walk:
             case model.ConnectStep(connect=connect):
                 self._visit(connect.to, connect.from_, (*path, "connect"), at=connect.at)
                 self._open(connect.as_, (*path, "connect", "as"))
+            case model.SweepStep(sweep=sweep):
+                self._port(sweep.to, (*path, "sweep", "to"))
+            case model.PacketsStep(packets=packets):
+                self._port(packets.to, (*path, "packets", "to"))
             case model.LoginStep(login=login):
                 self._visit(login.to, login.from_, (*path, "login"))
             case model.SendStep(send=send):

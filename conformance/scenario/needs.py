@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 
 from conformance.adapters.base import Feature, ProtocolName
 from conformance.addresses import Address, family, is_loopback, parse, parse_interface
-from conformance.network.plan import SHARED, HostPlan, LinkPlan, NetworkPlan
+from conformance.network.plan import SERVER_V4, SERVER_V6, SHARED, HostPlan, LinkPlan, NetworkPlan
 from conformance.scenario import model
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def network_needs(scenario: model.Scenario) -> tuple[Need, ...]:
     if scenario.server == "default" or any(address.is_unspecified for address in listening):
         needs.append("wildcard_listener")
     reached = [address for address in listening if not address.is_unspecified]
-    if not all(is_loopback(address) for address in (*reached, *_client_addresses(scenario))):
+    sweeps = any(isinstance(step, model.SweepStep) for step in all_steps(scenario))
+    if sweeps or not all(is_loopback(address) for address in (*reached, *_client_addresses(scenario))):
         needs.append("any_source")
     if isinstance(scenario.server, model.Server) and scenario.server.host.ipv6 is False:
         needs.append("no_ipv6_filter")
@@ -63,15 +64,19 @@ def network_plan(scenario: model.Scenario) -> NetworkPlan:
     switched = (
         host.ipv6 == "disabled" or host.bindv6only or any(isinstance(step, model.OsStep) for step in steps)
     )
-    if not (wire or switched or host.links):
+    if not (wire or switched or scenario.links):
         return SHARED
     # Beyond a wire everything is foreign: who listens or comes from here has a real address.
-    here = {address for address in (*_listening_addresses(scenario), *_client_addresses(scenario)) if wire}
+    here = set()
+    if wire:
+        here = {SERVER_V4, SERVER_V6, *_listening_addresses(scenario), *_client_addresses(scenario)}
     return NetworkPlan(
         own=True,
         ipv6=host.ipv6 != "disabled",
         bindv6only=host.bindv6only,
-        links=tuple(LinkPlan(link.name, tuple(map(parse_interface, link.addresses))) for link in host.links),
+        links=tuple(
+            LinkPlan(link.name, tuple(map(parse_interface, link.addresses))) for link in scenario.links
+        ),
         hosts=tuple(
             HostPlan(one.name, one.link, tuple(map(parse_interface, one.addresses))) for one in scenario.hosts
         ),
@@ -79,7 +84,7 @@ def network_plan(scenario: model.Scenario) -> NetworkPlan:
         addresses=tuple(
             parse_interface(f"{address}/{address.max_prefixlen}")
             for address in sorted(here, key=lambda one: (one.version, int(one)))
-            if not (is_loopback(address) or address.is_unspecified)
+            if not (is_loopback(address) or address.is_unspecified or address.is_link_local)
         ),
     )
 

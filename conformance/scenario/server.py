@@ -66,8 +66,8 @@ class Link(Model):
     name: str = Field(pattern=r"^[a-z][a-z0-9]{0,9}$", description="Of the interface, too", examples=["lan"])
     addresses: tuple[str, ...] = Field(
         default=(),
-        description="Of the server's host there, with prefix length; a link-local one comes by itself",
-        examples=[["2001:db8:1::1/64", "192.0.2.1/24"]],
+        description="Of the server's host there, with prefix length",
+        examples=[["2001:db8:1::1/64", "192.0.2.1/24", "fe80::1/64"]],
     )
 
 
@@ -88,7 +88,6 @@ class Host(Model):
         "switches it on",
     )
     bindv6only: bool = Field(default=False, description="The system's default for IPV6_V6ONLY")
-    links: tuple[Link, ...] = ()
 
 
 class Server(Model):

@@ -10,7 +10,16 @@ from typing import Any
 
 from conformance.errors import HarnessBug
 from conformance.run.context import Context
-from conformance.run.steps import administration, connections, mail, observation, operating_system, server
+from conformance.run.steps import (
+    administration,
+    connections,
+    mail,
+    observation,
+    operating_system,
+    packets,
+    server,
+    sweep,
+)
 from conformance.scenario import model
 
 _STEPS: dict[type[model.Step], Callable[[Context, Any], None]] = {
@@ -28,6 +37,8 @@ _STEPS: dict[type[model.Step], Callable[[Context, Any], None]] = {
     model.DescriptorsStep: observation.descriptors,
     model.SocketsStep: observation.sockets,
     model.OsStep: operating_system.os,
+    model.SweepStep: sweep.sweep,
+    model.PacketsStep: packets.packets,
 }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
-from conformance.addresses import Address
+from conformance.addresses import Address, canonical
 from conformance.clients.outcome import CLOSED, Observation
 from conformance.clients.record import Record, discard
+from conformance.oracle import ExpectedConnection
 from conformance.run.context import Context, ScenarioAtFault
 from conformance.scenario import model
 from conformance.verdict import judge
@@ -73,16 +74,23 @@ def _expected(
     target: Address,
 ) -> str:
     """Return the outcome word; what is written has to agree with the oracle where that knows."""
-    computed = context.expected_connection(step.connect.to, source, target)
-    written = expectation.outcome
+    return outcome_word(expectation.outcome, context.expected_connection(step.connect.to, source, target))
+
+
+def outcome_word(written: str, computed: ExpectedConnection | None, source: Address | None = None) -> str:
+    """Return the outcome word of one connection: the written one, or for ``oracle`` the computed one.
+
+    Raises ScenarioAtFault where the oracle does not know, or says otherwise than is written.
+    """
+    who = "" if source is None else f" for {canonical(source)}"
     if written == "oracle":
         if computed is None or computed.outcome == "undefined":
             reason = computed.reason if computed else "nobody knows the configuration at this step"
-            raise ScenarioAtFault(f"'oracle' cannot say what must happen: {reason}; write the outcome")
+            raise ScenarioAtFault(f"'oracle' cannot say what must happen{who}: {reason}; write the outcome")
         return computed.outcome
     if computed is not None and not _agrees(written, computed.outcome):
         raise ScenarioAtFault(
-            f"the outcome {written!r} contradicts the configuration, which says {computed.outcome!r}: "
+            f"the outcome {written!r} contradicts the configuration, which says {computed.outcome!r}{who}: "
             f"{computed.reason}"
         )
     return written

@@ -198,6 +198,38 @@ answer([str(kept), peer[0]])
 
 
 @pytest.mark.needs_namespace
+@pytest.mark.parametrize("kind", ["tun", "veth"])
+def test_each_packet_on_a_wire_is_there_once(tmp_path: Path, kind: str) -> None:
+    if kind == "tun" and not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        pytest.skip("the TUN device is closed to an ordinary user")
+    code = f"""
+import select
+from conformance.packets.wire import open_wire
+recorder = Recorder()
+with netns.fresh(), open_wire({kind!r}) as wire:
+    recorder.begin(folder / "wire.pcap")
+    # A UDP datagram to a port where nobody is: the kernel answers with an ICMP error over the wire.
+    wire.write(bytes.fromhex(
+        "4500001c000100004011f9ccc0000201" "cb007107" "10e1270f" "00080000"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"out", ("198.51.100.9", 9))
+    seen = []
+    while not seen:
+        assert select.select([wire], [], [], 30)[0]
+        packet = wire.read()
+        seen += [packet] if packet and packet[9] == 17 else []
+    recorder.end(True)
+recorder.close()
+answer(recorder.trouble)
+"""
+    assert python(code, tmp_path) == ""
+    found = [(one.source, one.target, one.protocol) for one in packets(tmp_path / "wire.pcap")]
+    udp = [one for one in found if one[2] == 17]
+    assert [one[1] for one in udp] == ["203.0.113.7", "198.51.100.9"]
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.needs_namespace
 def test_everything_up_to_the_end_is_there(tmp_path: Path) -> None:
     code = """
 recorder = Recorder()
@@ -319,8 +351,11 @@ class Ring:
     def take(self, after: int) -> list[tuple[int, int, int, bytes]]:
         return [(7, 8, len(one), one) for one in self.packets[after:]]
 
-    def pass_over(self) -> None:
-        self.passed_over += 1
+    def ready(self) -> int:
+        return 1
+
+    def pass_over(self, blocks: int) -> None:
+        self.passed_over += blocks
 
 
 @pytest.mark.parametrize(
