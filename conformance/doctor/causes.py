@@ -36,7 +36,17 @@ def causes(machine: Machine, reason: str) -> tuple[Cause, ...]:
     if "threads" in reason:
         return (Cause(reason, "Ask again from a shell: conformance doctor."),)
     found = tuple(cause for look in _LOOKS if (cause := look(machine)) is not None)
-    return found or (Cause(reason, _UNKNOWN),)
+    if found:
+        return found
+    kind = machine.container
+    if kind:
+        return (
+            Cause(
+                f"this is a container ({kind}) without the privileges for it ({reason})",
+                _container_remedy(machine, kind),
+            ),
+        )
+    return (Cause(reason, _UNKNOWN),)
 
 
 def _no_such_namespaces(machine: Machine) -> Cause | None:
@@ -92,8 +102,9 @@ def _container(machine: Machine) -> Cause | None:
         wrong.append("its seccomp filter refuses unshare")
     if "ro" in machine.mounts.get("/proc/sys", ()):
         wrong.append("its /proc/sys is read-only")
-    what = f": {', and '.join(wrong)}" if wrong else " without the privileges for it"
-    return Cause(f"this is a container ({kind}){what}", _container_remedy(machine, kind))
+    if not wrong:
+        return None
+    return Cause(f"this is a container ({kind}): {', and '.join(wrong)}", _container_remedy(machine, kind))
 
 
 def _container_remedy(machine: Machine, kind: str) -> str:

@@ -31,9 +31,8 @@ _READABLE = 100
 
 def show(console: Console, report: Report) -> None:
     """Print the report."""
-    console.print(
-        Text.assemble("conformance run takes the network mode ", (report.mode, "bold"), " here"),
-    )
+    head = Text.assemble("conformance run takes the network mode ", (report.mode, "bold"), " here")
+    console.print(head, soft_wrap=True)
     _prose(console, report.reason, 2, "dim")
     counted = f"{report.runnable} of {report.total} built-in cases can run"
     if report.runnable == report.total:
@@ -49,7 +48,9 @@ def _show(console: Console, check: Check) -> None:
     first, *more = _wrapped(console, check.found, _TEXT_AT)
     title = _TITLES.get(check.id, check.id)
     state = (f"{check.state:7}", _STYLE[check.state])
-    console.print(Text.assemble("  ", state, f"  {title:17}  ", first), soft_wrap=True)
+    head = Text.assemble("  ", state, f"  {title:17}  ", first)
+    head.rstrip()
+    console.print(head, soft_wrap=True)
     for line in more:
         console.print(Text(" " * _TEXT_AT + line), soft_wrap=True)
     if check.state == "ok":

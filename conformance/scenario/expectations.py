@@ -94,3 +94,8 @@ class PacketsExpectation(Expectation):
     """``completed``: the exchange came to its end, the floods were sent, the handshakes were completed."""
 
     outcome: Literal["completed"]
+    everyone: Literal["greeted", "closed"] | None = Field(
+        default=None,
+        description="Of handshakes: the server said something to every client; or disconnected it, with no octet",
+    )
+    within: Duration = Field(default=30.0, description="Of everyone: later is a failure")

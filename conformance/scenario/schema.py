@@ -14,7 +14,9 @@ from conformance.scenario.expectations import (
     AdminExpectation,
     ConnectExpectation,
     LoginExpectation,
+    PacketsExpectation,
     SendExpectation,
+    SweepExpectation,
 )
 from conformance.scenario.model import STEP_TYPES, Scenario
 
@@ -31,9 +33,17 @@ _DURATION: dict[str, Any] = {
     "examples": ["250ms", "1s", "2min"],
 }
 _OUTCOME_EXPECTATIONS = frozenset(
-    kind.__name__ for kind in (ConnectExpectation, LoginExpectation, SendExpectation, AdminExpectation)
+    kind.__name__
+    for kind in (
+        AdminExpectation,
+        ConnectExpectation,
+        LoginExpectation,
+        PacketsExpectation,
+        SendExpectation,
+        SweepExpectation,
+    )
 )
-_DURATION_KEYS = frozenset({"within", "warn_after"})
+_DURATION_KEYS = frozenset({"within", "warn_after", "nothing"})
 _REPLY_KEYS = frozenset({"code", "reply"})
 _ONE_OR_MANY_KEYS = frozenset({"expect", "rcpt_to"})
 _NOT_SUBSTITUTED = frozenset({"id", "matrix"})

@@ -82,6 +82,13 @@ FAULTS = (
         seen="a client goes on to be treated by ranges that were changed",
         apply=patches.ranges_cached_until_restart,
     ),
+    Fault(
+        id="gate-blocks-on-one-client",
+        sentence="A listener takes the next client only after the last one has said something.",
+        breaks=("WIRE-1",),
+        seen="behind a client that says nothing, nobody is served",
+        apply=patches.gate_blocks_on_one_client,
+    ),
 )
 """Each turns a run red, with the requirements that it names."""
 

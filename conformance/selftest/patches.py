@@ -116,6 +116,40 @@ def ipv6_wildcard_takes_ipv4() -> None:
     _replace(gate, "open_socket", wrong)
 
 
+def gate_blocks_on_one_client() -> None:
+    """A listener takes one client, and the next when that one has said something, or has left."""
+    from reference_server import limits
+    from reference_server.listening.gate import Gate
+    from reference_server.listening.sessions import OpenSessions
+    from reference_server.protocols.conversation import Conversation
+    from reference_server.session import Session
+
+    welcome, finish, data_received = Gate._welcome, OpenSessions.finish, Conversation.data_received
+    blocked: dict[int, Callable[[], None]] = {}
+
+    def wrong_welcome(self: Gate, listener: Listener, client: socket.socket, session: Session) -> None:
+        def next_one() -> None:
+            if listener.socket.fileno() >= 0:
+                self._loop.add_reader(listener.socket.fileno(), self._accept, listener)
+
+        self._loop.remove_reader(listener.socket.fileno())
+        blocked[session.id] = next_one
+        welcome(self, listener, client, session)
+
+    def wrong_finish(self: OpenSessions, session: Session, reason: str) -> None:
+        blocked.pop(session.id, lambda: None)()
+        finish(self, session, reason)
+
+    def wrong_data_received(self: Conversation, data: bytes) -> None:
+        blocked.pop(self.client.id, lambda: None)()
+        data_received(self, data)
+
+    _replace(limits, "ACCEPT_BATCH", 1)
+    _replace(Gate, "_welcome", wrong_welcome)
+    _replace(OpenSessions, "finish", wrong_finish)
+    _replace(Conversation, "data_received", wrong_data_received)
+
+
 def pop3_not_gated() -> None:
     """The POP3 listener never asks for admission."""
     import reference_server.server  # noqa: F401 - whoever uses `decide` is to be loaded

@@ -285,7 +285,7 @@ def test_inside_a_foreign_namespace_nothing_is_allowed(user: int | None) -> None
 
 
 @pytest.mark.needs_namespace
-def test_an_interface_that_is_up_ends_the_permission(user: int | None) -> None:
+def test_an_interface_that_is_not_ours_ends_the_permission(user: int | None) -> None:
     seen = python(
         "import json, os\n"
         "from conformance.network import namespace, safety\n"
@@ -294,13 +294,17 @@ def test_an_interface_that_is_up_ends_the_permission(user: int | None) -> None:
         "seen = []\n"
         "with IPRoute() as network:\n"
         "    network.link('add', ifname='v0', kind='veth', peer='v1')\n"
+        "    veth = network.link_lookup(ifname='v0')[0]\n"
+        "    network.link('set', index=veth, state='up')\n"
         "    seen.append(safety.inside_own_namespace())\n"
-        "    network.link('set', index=network.link_lookup(ifname='v0')[0], state='up')\n"
+        "    network.link('add', ifname='m0', kind='macvlan', link=veth)\n"
+        "    seen.append(safety.inside_own_namespace())\n"
+        "    network.link('set', index=network.link_lookup(ifname='m0')[0], state='up')\n"
         "    seen.append(safety.inside_own_namespace())\n"
         "print(json.dumps(seen))",
         user=user,
     )
-    assert seen == [True, False]
+    assert seen == [True, True, False]
 
 
 def test_the_variable_does_not_leak_into_this_process() -> None:

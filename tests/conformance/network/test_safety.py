@@ -55,13 +55,13 @@ def test_even_the_right_number_is_no_permission_where_a_network_is_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(safety.VARIABLE, safety.identity())
-    monkeypatch.setattr(safety, "_only_loopback_is_up", lambda: False)
+    monkeypatch.setattr(safety, "_only_ours_are_up", lambda: False)
     assert not safety.inside_own_namespace()
 
 
 def test_the_namespace_is_looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(safety.VARIABLE, safety.identity())
-    monkeypatch.setattr(safety, "_only_loopback_is_up", lambda: True)
+    monkeypatch.setattr(safety, "_only_ours_are_up", lambda: True)
     assert safety.inside_own_namespace()
     monkeypatch.delenv(safety.VARIABLE)
     assert not safety.inside_own_namespace()
