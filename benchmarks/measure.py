@@ -8,14 +8,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 
+class CannotMeasure(Exception):  # noqa: N818 - a finding, not an error
+    """This machine lacks what a benchmark needs; the message says what, and the remedy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Several values of one quantity. ``limit`` is what the median must not exceed; None: for information."""
+    """Several values of one quantity. ``limit`` is what the median must not exceed; None: for information.
+
+    ``at_least``: the limit is one that the median must not fall below.
+    """
 
     name: str
     unit: str
     values: tuple[float, ...]
     limit: float | None = None
+    at_least: bool = False
 
     @property
     def median(self) -> float:
@@ -25,7 +33,9 @@ class Measurement:
     @property
     def kept(self) -> bool:
         """Whether the median is within the limit."""
-        return self.limit is None or self.median <= self.limit
+        if self.limit is None:
+            return True
+        return self.median >= self.limit if self.at_least else self.median <= self.limit
 
 
 def table(measurements: Sequence[Measurement]) -> str:
@@ -33,7 +43,7 @@ def table(measurements: Sequence[Measurement]) -> str:
     lines = [f"{'':46} {'median':>10} {'best':>10} {'worst':>10} {'limit':>10}"]
     for each in measurements:
         numbers = [each.median, min(each.values), max(each.values)]
-        limit = "" if each.limit is None else f"{each.limit:,.0f}"
+        limit = "" if each.limit is None else f"{'≥ ' if each.at_least else ''}{each.limit:,.0f}"
         row = " ".join(f"{number:>10,.1f}" for number in numbers)
         verdict = "" if each.limit is None else "  kept" if each.kept else "  EXCEEDED"
         lines.append(f"{each.name + ', ' + each.unit:46} {row} {limit:>10}{verdict}")

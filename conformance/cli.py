@@ -91,6 +91,9 @@ _FailOn = Annotated[str | None, typer.Option(metavar="warn", help="Warnings fail
 _Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the adapter.")
 ]
+_KeepCaptures = Annotated[
+    bool, typer.Option("--keep-captures", help="Keep the packets of cases that passed, too (namespace).")
+]
 _Seed = Annotated[
     int | None, typer.Option(metavar="N", help="Run the cases in an order shuffled by this number.")
 ]
@@ -112,6 +115,7 @@ def run(
     baseline: _Baseline = None,
     fail_on: _FailOn = None,
     settings: _Settings = None,
+    keep_captures: _KeepCaptures = False,
     seed: _Seed = None,
     workers: _Workers = None,
 ) -> None:
@@ -139,6 +143,7 @@ def run(
     arguments = [word for name, value in options if value for word in _words(name, str(value))]
     arguments += ["--sixpost-no-builtin"] if no_builtin else []
     arguments += ["--sixpost-fail-on-warn"] if fail_on else []
+    arguments += ["--sixpost-keep-captures"] if keep_captures else []
     raise typer.Exit(_pytest([*map(str, paths), *arguments, *context.args]))
 
 

@@ -60,6 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--sixpost-scenarios", action="append", default=[], metavar="DIR", help="for the replay command")
     add("--sixpost-seed", type=int, metavar="N", help="run the cases in an order shuffled by this number")
     add("--sixpost-no-builtin", action="store_true", help="for the replay command")
+    add("--sixpost-keep-captures", action="store_true", help="keep the packets of cases that passed, too")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -115,6 +116,7 @@ def _options(config: pytest.Config, server: str) -> RunOptions:
         fail_on_warn=option("--sixpost-fail-on-warn"),
         scenarios=tuple(Path(path) for path in option("--sixpost-scenarios")),
         builtin=not option("--sixpost-no-builtin"),
+        keep_captures=option("--sixpost-keep-captures"),
     )
 
 
@@ -222,6 +224,19 @@ class _Hooks:
         for name, value in report.user_properties:
             if name == _PROPERTY:
                 self._run.add(CaseRecord.model_validate_json(str(value)))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str) -> None:
+        """A worker ended in the middle of a case: that is told at once."""
+        self._run.add_lost(
+            crashitem.partition("::")[2], "the worker process ended in the middle of this case"
+        )
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, error: object) -> None:
+        """Nothing that a killed worker started goes on."""
+        if error:
+            self._run.clear_up()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:

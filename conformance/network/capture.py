@@ -62,13 +62,19 @@ def directory(report: Path) -> Path:
 
 
 def clear(report: Path) -> None:
-    """Remove the captures that an earlier run left in a report's folder, and the folder if it is empty."""
+    """Remove the captures that an earlier run left in a report's folder."""
     path = report / DIRECTORY
     if path.is_dir() and not path.is_symlink():
         for file in path.glob(f"*{SUFFIX}"):
             file.unlink(missing_ok=True)
-        if not any(path.iterdir()):
-            path.rmdir()
+    remove_if_empty(report)
+
+
+def remove_if_empty(report: Path) -> None:
+    """Remove the folder of the captures when there is nothing in it."""
+    path = report / DIRECTORY
+    if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+        path.rmdir()
 
 
 def missing() -> str:
@@ -258,8 +264,9 @@ def _filter() -> bytes:
     """Return the socket's filter: IPv4 and IPv6 only, and each packet once.
 
     On ``lo`` that is as it arrives. On a veth pair with both ends here (`conformance.packets.wire`), it is at
-    the kernel's end: our end sends from the link-layer address zero, and receives what is not addressed to it.
-    Classic BPF (struct sock_filter) over the kernel's notes on a packet: linux/filter.h, SKF_AD_*, SKF_LL_OFF.
+    the kernel's end: ours sends from the link-layer address zero, and receives what is not addressed to it.
+    Classic BPF (struct sock_filter) over the kernel's notes on a packet: SKF_AD_*, SKF_LL_OFF in
+    linux/filter.h.
     """
     load, load_half, jump_equal, answer = 0x20, 0x28, 0x15, 0x06
     notes, link_layer = 0xFFFF_F000, 0xFFE0_0000

@@ -7,7 +7,6 @@ from ipaddress import IPv4Address, IPv6Address
 
 from conformance.addresses import Interface
 
-
 SERVER_V4 = IPv4Address("198.51.100.25")
 SERVER_V6 = IPv6Address("2001:db8:6::25")
 """Of the server's host, where packets come over a wire: loopback addresses cannot be reached by it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ def number(address: Address) -> Number:
     return Number(family(address), value)
 
 
+@functools.lru_cache(maxsize=4096)
 def bound(text: str) -> Number:
     """Return the number of a bound as written; a bound keeps the family that it is written in."""
     address = parse(text)

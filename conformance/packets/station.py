@@ -96,6 +96,13 @@ class Station:
         self.seen += came
         return came > 0
 
+    def pump_until(self, met: Callable[[], bool], limit: float) -> None:
+        """Be the reader until ``met``, at most ``limit`` seconds."""
+        deadline = time.monotonic() + limit
+        with self.reading():
+            while not met() and time.monotonic() < deadline:
+                self.pump(deadline)
+
     def _hand_on(self, packet: bytes) -> None:
         layout = layout_of(packet)
         if layout is not None:

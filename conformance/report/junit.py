@@ -35,9 +35,13 @@ def _case(record: CaseRecord) -> TestCase:
         case.result = [Error(message, str(record.verdict))]
     elif record.verdict in _NOT_RUN:
         case.result = [Skipped(message, str(record.verdict))]
+    packets = [f"packets: {record.capture}"] if record.capture else []
     if record.verdict not in (Verdict.PASS, Verdict.INFO, *_NOT_RUN):
         lines = [f"{line.at:.3f} {line.who} {line.kind}: {line.text}" for line in record.transcript]
-        case.system_out = _clean("\n".join([f"{record.verdict}: {record.reason}", record.replay, *lines]))
+        head = [f"{record.verdict}: {record.reason}", record.replay, *packets]
+        case.system_out = _clean("\n".join([*head, *lines]))
+    elif packets:
+        case.system_out = _clean(packets[0])
     return case
 
 

@@ -81,6 +81,8 @@ def failure(record: CaseRecord) -> Text:
     if record.log_tail:
         text.append("  the server's log, its end\n", "dim")
         text.append(_indented("\n".join(record.log_tail.splitlines()[-SHOWN_LOG_LINES:]), 4), "dim")
+    if record.capture:
+        text.append("  packets  ", "dim").append(f"{record.capture}, in the report's folder\n")
     if record.replay:
         text.append("  again  ", "dim").append(f"{record.replay}\n")
     return text

@@ -33,11 +33,15 @@ class RunOptions:
     scenarios: Sequence[Path] = ()
     """Folders of the user's, for the command that repeats a case."""
     builtin: bool = True
+    keep_captures: bool = False
+    """Keep the packets of cases that passed, too."""
 
     def check(self) -> None:
         """Raise UsageError for a value that cannot be used."""
         if self.profile not in PROFILES:
             raise UsageError(f"--profile {self.profile}: unknown; choose {', '.join(PROFILES)}")
+        if self.keep_captures and self.report_dir is None:
+            raise UsageError("--keep-captures: captures are kept in the report; add --report-dir DIR")
 
     def replay(self, case: Case) -> str:
         """Return the shell command that runs one case again."""

@@ -22,6 +22,7 @@ from conformance.errors import (
 from conformance.network import world
 from conformance.network.modes import Network
 from conformance.requirements import Catalogue
+from conformance.run.captures import Captures
 from conformance.run.configuration import Numbers, configuration
 from conformance.run.context import Context, ControlFailed, ScenarioAtFault
 from conformance.run.secrets import passwords, redacted
@@ -46,6 +47,8 @@ class Bench:
     replay: Callable[[Case], str] = lambda _case: ""
     secrets: tuple[str, ...] = ()
     """Texts that no report may show, beside the passwords of the scenarios."""
+    captures: Captures | None = None
+    """Records the packets of each case, where that is possible and there is a report to keep them in."""
     reusable: bool = False
     """Whether the server that runs now can be configured anew for the next case."""
     ever_started: bool = False
@@ -92,7 +95,8 @@ def run_case(case: Case, bench: Bench) -> CaseRecord:
     finally:
         context.close_sessions()
         context.numbers.release()
-    return _record(case, bench, context, end)
+    record = _record(case, bench, context, end)
+    return record if bench.captures is None else bench.captures.end(record)
 
 
 def _in_its_network(case: Case, bench: Bench, context: Context) -> _End:
@@ -124,6 +128,8 @@ def _stop(bench: Bench, context: Context) -> None:
 def _run(case: Case, bench: Bench, context: Context) -> _End:
     try:
         context.begin_step("server")
+        if bench.captures is not None:
+            bench.captures.begin(case.id)
         _prepare(case, bench, context)
         return _steps(case, context)
     except BaseException as error:

@@ -18,11 +18,12 @@ from conformance.adapters import registry
 from conformance.adapters.base import Hello
 from conformance.builtin import scenarios_directory
 from conformance.errors import ConformanceError, ExitCode
-from conformance.network import modes, supervisor
+from conformance.network import capture, modes, supervisor
 from conformance.network.modes import Network
 from conformance.report import junit, terminal
 from conformance.report.stream import Stream
 from conformance.report.summary import Run, header, summary
+from conformance.run.captures import Captures, left
 from conformance.run.options import RunOptions
 from conformance.run.runner import Bench, run_case
 from conformance.run.secrets import secret_values
@@ -62,6 +63,8 @@ class RunSession:
                 stack.callback(os.environ.pop, supervisor.TEMPORARY, None)
             if options.report_dir and not worker:
                 self._stream = stack.enter_context(Stream(options.report_dir))
+                capture.clear(options.report_dir)
+                stack.callback(capture.remove_if_empty, options.report_dir)
             self.bench = self._make_bench(directory, stack)
             self._resources = stack.pop_all()
         self.records: list[CaseRecord] = []
@@ -99,6 +102,10 @@ class RunSession:
         adapter_directory.mkdir()
         adapter = registry.create(self.options.server, self.options.settings, adapter_directory)
         stack.callback(adapter.close)
+        captures = None
+        if self.options.report_dir and self.network.mode == "namespace":
+            captures = Captures(self.options.report_dir, keep_all=self.options.keep_captures)
+            stack.callback(captures.close)
         return Bench(
             adapter,
             self.network,
@@ -106,6 +113,7 @@ class RunSession:
             directory,
             replay=self.options.replay,
             secrets=secret_values(self.options.settings),
+            captures=captures,
         )
 
     def in_profile(self, case: Case) -> bool:
@@ -154,6 +162,16 @@ class RunSession:
         if self._stream is not None:
             self._stream.case(record)
 
+    def add_lost(self, case_id: str, reason: str) -> None:
+        """Take note that a case came to no end: nothing is green without evidence."""
+        if (case := self._planned.get(case_id)) is not None:
+            self.add(self._lost(case, reason))
+
+    def clear_up(self) -> None:
+        """End what a worker left behind that was killed; its files go with the folder of the run."""
+        if self.network.mode == "namespace":
+            supervisor.end_orphans()
+
     def hopeless(self, record: CaseRecord) -> bool:
         """Say whether no further case can come to anything: the server never started."""
         return record.fault == "adapter" and not self.bench.ever_started
@@ -164,7 +182,7 @@ class RunSession:
         """Compute states and exit code, and write the reports."""
         if not (self.interrupted or self.stopped):
             for name in self._planned.keys() - {record.id for record in self.records}:
-                self.add(self._lost(self._planned[name]))
+                self.add_lost(name, "the case was to run and left no record: did its process end?")
         self._states = requirement_states.states(
             self.records, self.cases, self.catalogue, self.options.profile
         )
@@ -194,8 +212,7 @@ class RunSession:
             self._write_reports(self.options.report_dir)
         return self._code
 
-    def _lost(self, case: Case) -> CaseRecord:
-        """Return the record of a case that came to no end: nothing is green without evidence."""
+    def _lost(self, case: Case, reason: str) -> CaseRecord:
         return CaseRecord(
             id=case.id,
             scenario=case.scenario.id,
@@ -205,9 +222,10 @@ class RunSession:
             parameters=dict(case.parameters),
             requirements=case.scenario.requirements,
             verdict=Verdict.ERROR,
-            reason="the case was to run and left no record: did its process end?",
+            reason=reason,
             fault="harness",
             replay=self.options.replay(case),
+            capture=left(self.options.report_dir, case.id) if self.options.report_dir else "",
         )
 
     @property
@@ -255,6 +273,8 @@ class RunSession:
             notes.append(f"ended early: {self.stopped}")
         if self.options.report_dir is not None:
             notes.append(f"report: {self.options.report_dir}")
+        if self.options.keep_captures and self.network.mode == "loopback":
+            notes.append("no packets were captured: that is done in a network namespace of our own only")
         if self._code:
             notes.append(f"exit code {int(self._code)}: {_MEANING[self._code]}")
         return notes

@@ -30,6 +30,7 @@ def check_packets(scenario: model.Scenario, *, complete: bool = True) -> Iterato
             if isinstance(step, model.PacketsStep):
                 last, proved = (block, index, "packets"), False
                 yield from _packets(step.packets, scenario, last)
+                yield from _everyone(step, (block, index, "expect"))
             else:
                 proved = proved or _shows_an_ordinary_client(step)
     if complete and last is not None and not proved:
@@ -39,6 +40,13 @@ def check_packets(scenario: model.Scenario, *, complete: bool = True) -> Iterato
             "client must be seen, such as a step 'connect: {to: …}' with 'expect: served'",
             at_key=True,
         )
+
+
+def _everyone(step: model.PacketsStep, path: DocumentPath) -> Iterator[Finding]:
+    if not step.packets.handshakes:
+        for index, one in enumerate(step.expect):
+            if one.everyone is not None:
+                yield Finding((*path, index, "everyone"), "'everyone' belongs to 'handshakes'", at_key=True)
 
 
 def _shows_an_ordinary_client(step: model.AnyStep) -> bool:

@@ -96,6 +96,6 @@ class PacketsExpectation(Expectation):
     outcome: Literal["completed"]
     everyone: Literal["greeted", "closed"] | None = Field(
         default=None,
-        description="Of handshakes: the server said something to every client; or disconnected it, with no octet",
+        description="Of handshakes: every client was told something, or was disconnected with no octet",
     )
     within: Duration = Field(default=30.0, description="Of everyone: later is a failure")

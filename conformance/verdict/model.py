@@ -111,3 +111,4 @@ class CaseRecord(_Record):
     latencies: dict[str, float] = Field(default_factory=dict, description="Seconds, by name")
     seconds: float = 0.0
     replay: str = Field(default="", description="One shell command that runs this case again")
+    capture: str = Field(default="", description="The packets (pcap): a path in the report's folder")

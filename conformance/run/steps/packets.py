@@ -25,7 +25,10 @@ def packets(context: Context, step: model.PacketsStep) -> None:
     elif action.half_open:
         finding = _half_open(context, station, action, target, port)
     else:
-        finding = _handshakes(context, station, action, target, port)
+        crowd, finding = _handshakes(context, station, action, target, port)
+        for expectation in step.expect:
+            context.judge(expectation, _everyone(context, station, crowd, expectation, finding))
+        return
     for expectation in step.expect:
         context.judge(expectation, finding)
 
@@ -67,9 +70,36 @@ def _half_open(
 
 def _handshakes(
     context: Context, station: Station, action: model.Packets, target: Address, port: int
-) -> Finding:
+) -> tuple[peer.Crowd, Finding]:
     crowd = peer.complete_handshakes(station, target, port, parse_network(action.from_), action.handshakes)
     context.crowds.append(crowd)
     actual = f"{crowd.established} completed in {crowd.seconds:.1f} s, {crowd.resets} reset"
     context.transcript.action(f"to {with_port(target, port)} from {action.from_}: {actual}")
-    return found(crowd.established == action.handshakes, f"{action.handshakes} completed handshakes", actual)
+    met = crowd.established == action.handshakes
+    return crowd, found(met, f"{action.handshakes} completed handshakes", actual)
+
+
+def _everyone(
+    context: Context,
+    station: Station,
+    crowd: peer.Crowd,
+    expectation: model.PacketsExpectation,
+    finding: Finding,
+) -> Finding:
+    """Wait until the server has greeted every client, or disconnected it, where that is expected, too."""
+    word = expectation.everyone
+    if word is None or not finding.met:
+        return finding
+
+    def met() -> bool:
+        return crowd.greeted == crowd.established if word == "greeted" else crowd.open == 0
+
+    station.pump_until(met, expectation.within)
+    silent = "" if word == "greeted" else " with no octet"
+    actual = (
+        f"{crowd.greeted} greeted ({crowd.octets} octets), {crowd.finished} disconnected by FIN, "
+        f"{crowd.resets} by RST"
+    )
+    context.transcript.action(f"of {crowd.established} clients: {actual}")
+    expected = f"{finding.expected}, all {word}{silent} within {expectation.within:g} s"
+    return found(met() and not (silent and crowd.octets), expected, f"{finding.actual}; {actual}")

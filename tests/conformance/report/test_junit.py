@@ -68,3 +68,14 @@ def test_no_case_at_all(tmp_path) -> None:
     file = tmp_path / "junit.xml"
     junit.write(file, [], "mine")
     assert ElementTree.parse(file).getroot() is not None  # noqa: S314 - our own file
+
+
+def test_the_packets_are_named(make, tmp_path) -> None:
+    file = tmp_path / "junit.xml"
+    records = [
+        make.record(word, f"tests.{word}", capture=f"captures/{word}.pcap") for word in ("pass", "fail")
+    ]
+    junit.write(file, records, "mine")
+    texts = [one.text for one in ElementTree.parse(file).getroot().iter("system-out")]  # noqa: S314 - ours
+    assert texts[0] == "packets: captures/pass.pcap"
+    assert "\npackets: captures/fail.pcap\n" in str(texts[1])

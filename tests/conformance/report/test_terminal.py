@@ -94,3 +94,10 @@ def test_nothing_of_a_server_is_taken_for_markup(make) -> None:
 
 def test_without_any_case(make) -> None:
     assert "0 of" in shown(make, complete=False)
+
+
+def test_the_packets_are_named(make) -> None:
+    assert "captures/x.pcap, in the report's folder" in shown(
+        make, make.record("fail", capture="captures/x.pcap")
+    )
+    assert "report's folder" not in shown(make, make.record("fail"))

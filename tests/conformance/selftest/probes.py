@@ -94,6 +94,23 @@ def ranges_cached_until_restart(adapter: ReferenceAdapter, case: Path) -> bool:
     return cached
 
 
+def gate_blocks_on_one_client(adapter: ReferenceAdapter, case: Path) -> bool:
+    running = adapter.start("probe", case, Configuration(ports=(SMTP,)))
+    (endpoint,) = running.endpoints
+    with socket.create_connection((endpoint.address, endpoint.port), LIMIT) as silent:
+        assert silent.recv(200).startswith(b"220")
+        with socket.create_connection((endpoint.address, endpoint.port), LIMIT) as behind:
+            behind.settimeout(3)
+            try:
+                blocked = not behind.recv(200)
+            except TimeoutError:
+                blocked = True
+            behind.settimeout(LIMIT)
+            silent.sendall(b"NOOP\r\n")
+            assert blocked is False or behind.recv(200).startswith(b"220")
+    return blocked
+
+
 def ipv6_wildcard_takes_ipv4(adapter: ReferenceAdapter, case: Path) -> bool:
     running = adapter.start("probe", case, Configuration(ports=(WIDE,)))
     assert (greeting(running, "wide", source="::1", host="::1") or b"").startswith(b"220")
@@ -116,6 +133,7 @@ ON_LOOPBACK: dict[str, Probe] = {
     "lowest-priority-wins": lowest_priority_wins,
     "acknowledged-before-stored": acknowledged_before_stored,
     "ranges-cached-until-restart": ranges_cached_until_restart,
+    "gate-blocks-on-one-client": gate_blocks_on_one_client,
 }
 IN_A_NAMESPACE: dict[str, Probe] = {
     "ipv6-wildcard-takes-ipv4": ipv6_wildcard_takes_ipv4,
