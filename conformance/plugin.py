@@ -155,7 +155,7 @@ class _Hooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave out what was not asked for; put the cases that need a server of their own last."""
-        from conformance.run.session import special
+        from conformance.run.session import group
         from conformance.scenario.loader import duplicate_ids
 
         self._wrong.extend(duplicate_ids(item.case for item in items if isinstance(item, CaseItem)))
@@ -177,7 +177,7 @@ class _Hooks:
             config.hook.pytest_deselected(items=left_out)
         if self._run.options.seed is not None:
             random.Random(self._run.options.seed).shuffle(kept)  # noqa: S311 - an order, no secret
-        items[:] = sorted(kept, key=lambda item: isinstance(item, CaseItem) and special(item.case))
+        items[:] = sorted(kept, key=lambda item: group(item.case) if isinstance(item, CaseItem) else ())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

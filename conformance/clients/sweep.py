@@ -13,10 +13,11 @@ import select
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic as now
 
 from conformance.adapters.base import ProtocolName
 from conformance.addresses import LOOPBACK_V6, Address, canonical, is_loopback, parse, with_port
-from conformance.clients.channel import Ended, now
+from conformance.clients.channel import Ended
 from conformance.clients.connect import MAX_GREETING, sockaddr
 from conformance.clients.outcome import Observation, Outcome
 from conformance.clients.record import printable
@@ -31,6 +32,7 @@ GIVE_UP = 64
 """So many connections without an end are enough: each costs the whole patience."""
 
 _CHUNK = 16_384
+_LOOPBACK_V6 = str(LOOPBACK_V6)
 _LOOK = 0.1  # seconds between two looks at the deadlines
 _IPV6_FREEBIND = 78
 _NEW = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -176,7 +178,7 @@ class _Sweep:
             raise MachineError(f"no socket for a client: {error.strerror}") from error
         text = socket.inet_ntop(self._family, source.packed)
         try:
-            if source.version == 6 and source != LOOPBACK_V6:
+            if self._family == socket.AF_INET6 and text != _LOOPBACK_V6:
                 sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
             sock.bind((text, 0))
             started = now()

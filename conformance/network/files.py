@@ -1,4 +1,4 @@
-"""What servers under test read to look names up: resolv.conf, hosts and nsswitch.conf of our own (Linux only).
+"""What servers under test look names up in: resolv.conf, hosts, nsswitch.conf of our own (Linux only).
 
 They are mounted over the system's in the mount namespace of this process: nothing outside sees them, and
 they are gone with it. No name is looked up outside the namespace.

@@ -40,6 +40,8 @@ class NetworkPlan:
     bindv6only: bool = False
     links: tuple[LinkPlan, ...] = ()
     hosts: tuple[HostPlan, ...] = ()
+    alone: bool = False
+    """Whether no other case may be in this network: this one changes it, or leaves much behind."""
     wire: bool = False
     """Whether crafted packets come over a wire: then foreign addresses are beyond it, and not this host's."""
     addresses: tuple[Interface, ...] = ()

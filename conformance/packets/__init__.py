@@ -16,5 +16,5 @@ def missing() -> str:
     if not sys.platform.startswith("linux"):
         return f"crafted packets need Linux, this is {sys.platform}"
     if importlib.util.find_spec("scapy") is None:
-        return "crafted packets need scapy: pip install sixpost[packets]"
+        return "crafted packets need scapy: pip install 'sixpost[packets]'"
     return ""

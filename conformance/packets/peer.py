@@ -52,7 +52,7 @@ class Crowd:
     port: int
     wanted: int
     established: int = 0
-    """Completed handshakes."""
+    """Completed handshakes, as the clients see it: a full queue of the server's forgets some."""
     seconds: float = 0.0
     """From the first SYN to the last handshake."""
     octets: int = 0
@@ -60,7 +60,9 @@ class Crowd:
     finished: int = 0
     """Clients to whom the server sent FIN."""
     resets: int = 0
-    """Clients that the server reset, or refused."""
+    """Clients that the server reset."""
+    refused: int = 0
+    """Clients whose SYN was answered by a reset: nobody listens."""
     _next: dict[bytes, int] = field(default_factory=dict, repr=False)
     """By key: the next octet that is expected from the server, or `_AWAITING`, or `_GONE`."""
     _heard: set[bytes] = field(default_factory=set, repr=False)
@@ -205,10 +207,10 @@ class _Gathering:
                 self._write_syn(key)
             if not self._waiting and index == len(keys):
                 break
-            before = crowd.established + crowd.resets
+            before = crowd.established + crowd.refused
             station.pump(now + 0.05)
             now = time.monotonic()
-            if crowd.established + crowd.resets > before:
+            if crowd.established + crowd.refused > before:
                 progress = now
                 crowd.seconds = now - began
             elif now - progress > patience or now - began > LONGEST:
@@ -234,8 +236,11 @@ class _Gathering:
             return
         if flags & RST:
             state[key] = _GONE
-            crowd.resets += 1
-            self._waiting -= expected == _AWAITING
+            if expected == _AWAITING:
+                crowd.refused += 1
+                self._waiting -= 1
+            else:
+                crowd.resets += 1
             return
         sequence = int.from_bytes(packet[start + 4 : start + 8], "big")
         if flags & SYN:

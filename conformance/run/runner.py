@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -19,12 +18,12 @@ from conformance.errors import (
     MachineError,
     UsageError,
 )
-from conformance.network import world
 from conformance.network.modes import Network
 from conformance.requirements import Catalogue
 from conformance.run.captures import Captures
 from conformance.run.configuration import Numbers, configuration
 from conformance.run.context import Context, ControlFailed, ScenarioAtFault
+from conformance.run.place import Place
 from conformance.run.secrets import passwords, redacted
 from conformance.run.steps import action_of, perform
 from conformance.scenario import model, needs
@@ -54,6 +53,17 @@ class Bench:
     ever_started: bool = False
     """Whether the server under test has run at all, in this process."""
     _numbers: count[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        self.place = Place(self._leave)
+
+    def _leave(self) -> None:
+        self.reusable = False
+        self.adapter.stop()
+
+    def close(self) -> None:
+        """Be where this process was before the first case; the server is ended."""
+        self.place.leave()
 
     def fresh_directory(self) -> Path:
         """Return a new empty folder for a server."""
@@ -100,29 +110,18 @@ def run_case(case: Case, bench: Bench) -> CaseRecord:
 
 
 def _in_its_network(case: Case, bench: Bench, context: Context) -> _End:
-    """Run the case in the network that it needs; a server that was started in one of its own ends with it."""
-    plan = needs.network_plan(case.scenario)
-    if not plan.own:
-        return _run(case, bench, context)
+    """Run the case in the network that it needs."""
+    end = _End()
     try:
-        with ExitStack() as stack:
-            context.world = stack.enter_context(world.of(plan))
-            if plan.wire:
-                from conformance.packets.wire import open_wire
-
-                context.wire = stack.enter_context(open_wire())
-            stack.callback(_stop, bench, context)
-            return _run(case, bench, context)
+        with bench.place.visit(needs.network_plan(case.scenario)):
+            context.world, context.wire = bench.place.world, bench.place.wire
+            end = _run(case, bench, context)
+            context.close_sessions()
+            if context.world.plan.alone:
+                context.log_tail = context.log_tail or _log_tail(bench.adapter)
     except Exception as error:  # noqa: BLE001 - the type says whose fault it is
-        return _ended(error)
-
-
-def _stop(bench: Bench, context: Context) -> None:
-    """End what is in the case's network, before that ends."""
-    context.close_sessions()
-    context.log_tail = context.log_tail or _log_tail(bench.adapter)
-    bench.reusable = False
-    bench.adapter.stop()
+        return _ended(error) if end == _End() else end
+    return end
 
 
 def _run(case: Case, bench: Bench, context: Context) -> _End:
@@ -146,7 +145,7 @@ def _prepare(case: Case, bench: Bench, context: Context) -> None:
     """Bring the server to what the case begins with: the running one where that is possible."""
     wanted = configuration(case.scenario, context.numbers)
     context.configuration = wanted
-    special = wanted.default or not wanted.host.ipv6 or context.world.plan.own
+    special = wanted.default or not wanted.host.ipv6
     if bench.reusable and not special:
         try:
             context.server_runs(bench.adapter.configure(wanted, reset=True), reopened=True)

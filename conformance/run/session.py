@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -106,7 +107,7 @@ class RunSession:
         if self.options.report_dir and self.network.mode == "namespace":
             captures = Captures(self.options.report_dir, keep_all=self.options.keep_captures)
             stack.callback(captures.close)
-        return Bench(
+        bench = Bench(
             adapter,
             self.network,
             self.catalogue,
@@ -115,6 +116,8 @@ class RunSession:
             secrets=secret_values(self.options.settings),
             captures=captures,
         )
+        stack.callback(bench.close)
+        return bench
 
     def in_profile(self, case: Case) -> bool:
         """Say whether a case belongs to the profile of this run."""
@@ -313,8 +316,12 @@ _MEANING = {
 }
 
 
-def special(case: Case) -> bool:
-    """Say whether a case needs a server of its own: these come last, so that the others share one."""
+def group(case: Case) -> tuple[bool, bool, str]:
+    """Return what sorts the cases of a run: those that can share a server and a network are together.
+
+    Those that need a server of their own come last.
+    """
     server = case.scenario.server
-    own_network = needs.network_plan(case.scenario).own
-    return server == "default" or server.host.ipv6 is False or own_network
+    plan = replace(needs.network_plan(case.scenario), addresses=())
+    special = server == "default" or server.host.ipv6 is False or plan.alone
+    return plan.own, special, repr(plan)

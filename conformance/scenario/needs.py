@@ -72,6 +72,7 @@ def network_plan(scenario: model.Scenario) -> NetworkPlan:
         here = {SERVER_V4, SERVER_V6, *_listening_addresses(scenario), *_client_addresses(scenario)}
     return NetworkPlan(
         own=True,
+        alone=any(_leaves_traces(step) for step in steps),
         ipv6=host.ipv6 != "disabled",
         bindv6only=host.bindv6only,
         links=tuple(
@@ -86,6 +87,12 @@ def network_plan(scenario: model.Scenario) -> NetworkPlan:
             for address in sorted(here, key=lambda one: (one.version, int(one)))
             if not (is_loopback(address) or address.is_unspecified or address.is_link_local)
         ),
+    )
+
+
+def _leaves_traces(step: model.AnyStep) -> bool:
+    return isinstance(step, model.OsStep) or (
+        isinstance(step, model.PacketsStep) and (step.packets.half_open or step.packets.handshakes) > 0
     )
 
 

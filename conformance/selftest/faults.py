@@ -34,6 +34,13 @@ FAULTS = (
         apply=patches.upper_bound_exclusive,
     ),
     Fault(
+        id="only-upper-64-bits-compared",
+        sentence="IPv6 ranges are compared by their upper 64 bits.",
+        breaks=("RANGE-12",),
+        seen="every client in the /64 of a bound is in the range",
+        apply=patches.only_upper_64_bits_compared,
+    ),
+    Fault(
         id="greeting-before-range-check",
         sentence="The greeting goes out before the IP range is looked at.",
         breaks=("RANGE-5",),

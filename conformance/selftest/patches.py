@@ -74,6 +74,19 @@ def lowest_priority_wins() -> None:
     _change_ranges(lambda one: replace(one, priority=-one.priority))
 
 
+def only_upper_64_bits_compared() -> None:
+    """The lower halves of an IPv6 range's bounds and of the client do not count."""
+    low = (1 << 64) - 1
+
+    def wrong(one: IpRange) -> IpRange:
+        if one.lower.version == 4:
+            return one
+        lower, upper = IPv6Address(int(one.lower) & ~low), IPv6Address(int(one.upper) | low)
+        return replace(one, lower=lower, upper=upper)
+
+    _change_ranges(wrong)
+
+
 def greeting_before_range_check() -> None:
     """A client that is going to be refused is greeted first."""
     from reference_server.addresses import peer_address

@@ -74,6 +74,11 @@ def without_control(judgement: Judgement) -> Judgement:
 
 # --- connections ---
 
+_WANTED: dict[str, frozenset[Outcome]] = {
+    "closed": CLOSED,
+    **{str(outcome): frozenset({outcome}) for outcome in Outcome},
+}
+
 
 def words(observation: Observation) -> str:
     """Return what happened to a connection, for people."""
@@ -89,23 +94,26 @@ def words(observation: Observation) -> str:
 
 def connection(expectation: ConnectExpectation, expected: str, observation: Observation) -> Finding:
     """Judge one connection; ``expected`` is the outcome word, with ``oracle`` resolved."""
-    wanted = CLOSED if expected == "closed" else {Outcome(expected)}
+    state, anyhow = connection_states(expectation, expected, observation)
     description = expected
     if expectation.within is not None:
         description += f" within {expectation.within:g} s"
-    actual = words(observation)
+    return Finding(state, description, words(observation), anyhow)
+
+
+def connection_states(
+    expectation: ConnectExpectation, expected: str, observation: Observation
+) -> tuple[State, State | None]:
+    """Return state and ``whatever_was_said`` of the finding of `connection`, without its words."""
+    wanted = _WANTED[expected]
     anyhow: State | None = None
     if wanted <= CLOSED:
         anyhow = _in_time(expectation, observation) if observation.outcome in CLOSED else "unmet"
     if observation.outcome not in wanted:
-        lesser = {
-            outcome
-            for word in expectation.warn
-            for outcome in (CLOSED if word == "closed" else {Outcome(word)})
-        }
+        lesser = {outcome for word in expectation.warn for outcome in _WANTED[word]}
         state: State = "lesser" if observation.outcome in lesser else "unmet"
-        return Finding(state, description, actual, state if anyhow == "unmet" else anyhow)
-    return Finding(_in_time(expectation, observation), description, actual, anyhow)
+        return state, state if anyhow == "unmet" else anyhow
+    return anyhow or _in_time(expectation, observation), anyhow
 
 
 def _in_time(expectation: ConnectExpectation, observation: Observation) -> State:

@@ -73,7 +73,7 @@ def _handshakes(
 ) -> tuple[peer.Crowd, Finding]:
     crowd = peer.complete_handshakes(station, target, port, parse_network(action.from_), action.handshakes)
     context.crowds.append(crowd)
-    actual = f"{crowd.established} completed in {crowd.seconds:.1f} s, {crowd.resets} reset"
+    actual = f"{crowd.established} completed in {crowd.seconds:.1f} s, {crowd.refused} refused"
     context.transcript.action(f"to {with_port(target, port)} from {action.from_}: {actual}")
     met = crowd.established == action.handshakes
     return crowd, found(met, f"{action.handshakes} completed handshakes", actual)

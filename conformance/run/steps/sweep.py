@@ -141,12 +141,12 @@ def judged(
         wanted[name] += 1
         if name not in single:
             single[name] = model.ConnectExpectation.model_construct(outcome=name, within=expectation.within)
-        finding = judge.connection(single[name], name, observation)
-        closes = closes or finding.whatever_was_said is not None
-        if not finding.met:
-            others.append((observation, finding))
-            worst = _worse(worst, finding.state)
-            anyhow = _worse(anyhow, finding.whatever_was_said or finding.state)
+        state, any_close = judge.connection_states(single[name], name, observation)
+        closes = closes or any_close is not None
+        if state != "met":
+            others.append((observation, judge.connection(single[name], name, observation)))
+            worst = _worse(worst, state)
+            anyhow = _worse(anyhow, any_close or state)
     if swept.not_tried:
         worst = anyhow = "unmet"
     count = sum(wanted.values())

@@ -262,7 +262,10 @@ if os.fork() == 0:
     os.close(1); os.close(2); os.close(writing)
     sys.stdin.read()
     os._exit(0)
-answer([recorder._process.pid, open("/proc/self/stat").read().split()[0]])
+answer([recorder._process.pid, os.getpid()])
+sys.stdin.readline()
+roundtrip("2001:db8::1", "8000::8")
+answer("done")
 sys.stdin.read()
 """
     process = subprocess.Popen(
@@ -280,19 +283,22 @@ sys.stdin.read()
     assert process.stdin is not None
     assert process.stdout is not None
     with process.stdin, process.stdout:
-        writer, owner = map(int, json.loads(process.stdout.readline()))
+        writer, owner = json.loads(process.stdout.readline())
         with contextlib.ExitStack() as stack:
             watch = os.pidfd_open(writer)
             stack.callback(os.close, watch)
             # As Ctrl-C and the end of a job do: the writer is not theirs to end.
             os.kill(writer, signal.SIGINT)
             os.kill(writer, signal.SIGTERM)
+            process.stdin.write(b"go on\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline()) == "done"
             os.kill(owner, signal.SIGKILL)
             ended, _, _ = select.select([watch], [], [], 30)
             assert ended, "the writer goes on without its owner"
     process.wait(30)
     found = packets(tmp_path / "cut-short.pcap")
-    assert sum(bool(one.flags & FIN) for one in found) == 2
+    assert sum(bool(one.flags & FIN) for one in found) == 4
 
 
 ENTER_ALONE = """

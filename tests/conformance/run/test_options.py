@@ -29,7 +29,7 @@ def test_an_unknown_profile() -> None:
 
 def test_captures_are_kept_in_a_report(tmp_path: Path) -> None:
     RunOptions("reference", keep_captures=True, report_dir=tmp_path).check()
-    with pytest.raises(UsageError, match="--keep-captures: .* add --report-dir DIR"):
+    with pytest.raises(UsageError, match=r"--keep-captures: .* add --report-dir DIR"):
         RunOptions("reference", keep_captures=True).check()
 
 

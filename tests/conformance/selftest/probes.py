@@ -20,6 +20,7 @@ from conformance.adapters.reference import ReferenceAdapter
 Probe = Callable[[ReferenceAdapter, Path], bool]
 
 SMTP = PortSpec(name="smtp", protocol="smtp", address="127.0.0.1")
+SIX = PortSpec(name="six", protocol="smtp", address="::1")
 POP3 = PortSpec(name="pop3", protocol="pop3", address="127.0.0.1")
 WIDE = PortSpec(name="wide", protocol="smtp", address="::")
 NOBODY: tuple[RangeSpec, ...] = ()
@@ -48,6 +49,12 @@ def upper_bound_exclusive(adapter: ReferenceAdapter, case: Path) -> bool:
     running = adapter.start("probe", case, Configuration(ports=(SMTP,), ip_ranges=(LOCAL,)))
     assert greeting(running, "smtp", source="127.0.0.8")
     return greeting(running, "smtp", source="127.0.0.9") == b""
+
+
+def only_upper_64_bits_compared(adapter: ReferenceAdapter, case: Path) -> bool:
+    near = RangeSpec(name="same /64", lower="::5", upper="::9")
+    running = adapter.start("probe", case, Configuration(ports=(SIX,), ip_ranges=(near,)))
+    return greeting(running, "six", source="::1") != b""
 
 
 def greeting_before_range_check(adapter: ReferenceAdapter, case: Path) -> bool:
@@ -128,6 +135,7 @@ def ipv6_listening_by_default(adapter: ReferenceAdapter, case: Path) -> bool:
 
 ON_LOOPBACK: dict[str, Probe] = {
     "upper-bound-exclusive": upper_bound_exclusive,
+    "only-upper-64-bits-compared": only_upper_64_bits_compared,
     "greeting-before-range-check": greeting_before_range_check,
     "pop3-not-gated": pop3_not_gated,
     "lowest-priority-wins": lowest_priority_wins,
