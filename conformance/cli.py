@@ -356,7 +356,8 @@ def main() -> None:
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    """SIGTERM ends a run as Ctrl-C does: what ran is reported, and no server is left."""
+    """SIGTERM ends a run as Ctrl-C does: what ran is reported, and no server is left. Once is enough."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -43,6 +43,7 @@ from conformance.adapters.messages import (
 )
 from conformance.adapters.servers import Child, LogFile, python_environment
 from conformance.errors import AdapterError, AdapterUnsupported
+from conformance.network import launch
 
 ANSWER_LIMIT = 32 * 2**20
 """Octets of one answer; an adapter that writes more without an end of line is flooding."""
@@ -215,7 +216,7 @@ class _Program:
         self._buffer = bytearray()
         try:
             process = subprocess.Popen(
-                command,
+                launch.command(command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

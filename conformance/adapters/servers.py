@@ -217,7 +217,7 @@ class ServerProcess:
         self._limit = limit
         try:
             process = subprocess.Popen(
-                launch.command(self.argv, cwd),
+                launch.command(self.argv, cwd, None if environment is None else environment.get("PATH")),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -23,13 +23,14 @@ _PR_SET_PDEATHSIG = 1
 _PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
 
 
-def command(argv: Sequence[str], cwd: Path | None = None) -> list[str]:
+def command(argv: Sequence[str], cwd: Path | None = None, path: str | None = None) -> list[str]:
     """Return a command line that runs ``argv``, environment and directory unchanged.
 
+    ``cwd`` and ``path`` are the directory and the PATH that it is to run with; None: those of this process.
     Raises FileNotFoundError or PermissionError when there is no such program. Elsewhere than on Linux there
     are no capabilities, and ``argv`` is returned as it is.
     """
-    program = Path(cwd or Path.cwd(), argv[0]) if "/" in argv[0] else shutil.which(argv[0])
+    program = Path(cwd or Path.cwd(), argv[0]) if "/" in argv[0] else shutil.which(argv[0], path=path)
     if program is None or not Path(program).exists():
         raise FileNotFoundError(2, os.strerror(2), argv[0])
     if not os.access(program, os.X_OK) or Path(program).is_dir():
@@ -53,10 +54,19 @@ def main(arguments: Sequence[str]) -> int:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:  # it ended before
                 return 126
-        os.execvp(arguments[2], list(arguments[2:]))  # noqa: S606 - it becomes that program
+        os.execvpe(arguments[2], list(arguments[2:]), _environment())  # noqa: S606 - it becomes that program
     except OSError as error:
         print(f"launch: {arguments[2]}: {error.strerror or error}", file=sys.stderr)
     return 126
+
+
+def _environment() -> dict[bytes, bytes]:
+    """Return what this process was started with: in the C locale, Python adds a variable to it (PEP 538)."""
+    try:
+        entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return dict(os.environb)
+    return dict(entry.split(b"=", 1) for entry in entries if b"=" in entry[1:])
 
 
 def _prctl(what: int, value: int) -> None:

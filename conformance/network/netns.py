@@ -53,7 +53,9 @@ def fresh() -> Iterator[int]:
 
 @contextlib.contextmanager
 def inside(namespace: int) -> Iterator[None]:
-    """Be in a namespace that `fresh` made."""
+    """Be in a namespace that `fresh` made. Raises MachineError outside a namespace of our own."""
+    if not safety.inside_own_namespace():
+        raise MachineError("no network is entered but from inside a network namespace of our own")
     before = current()
     try:
         call("setns", namespace, CLONE_NEWNET)
