@@ -59,7 +59,8 @@ class Bench:
 
     def _leave(self) -> None:
         self.reusable = False
-        self.adapter.stop()
+        if self.ever_started:
+            self.adapter.stop()
 
     def close(self) -> None:
         """Be where this process was before the first case; the server is ended."""
