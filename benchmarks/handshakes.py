@@ -1,4 +1,4 @@
-"""Full handshakes a second of the user-space TCP peer, from templates and by scapy, each from a source of its own.
+"""Full handshakes a second of the user-space TCP peer, from templates and by scapy, each from another source.
 
 Both meet the same C server, which accepts and closes, in turns, over a wire in a network namespace of a child
 process. Needs a C compiler (``cc``, or what CC names).
@@ -52,7 +52,7 @@ def by_scapy(station: Station, port: int, first: int) -> float:
     sources: list[Address] = [_SCAPYS_PREFIX + first + number for number in range(BY_SCAPY)]
     began = time.perf_counter()
     for source in sources:
-        result = exchange.run(station, source, SERVER_V6, port, _SCRIPT, lambda *_event: None)
+        result = exchange.run(station, source, SERVER_V6, port, _SCRIPT, None)
         if not result.completed:
             raise CannotMeasure(f"a handshake by scapy failed: {result.expected}, {result.actual}")
     return BY_SCAPY / (time.perf_counter() - began)
@@ -88,8 +88,8 @@ def measure(repeat: int) -> list[Measurement]:
     templates, scapys = (tuple(rate) for rate in zip(*pairs, strict=True))
     ratios = tuple(ours / theirs for ours, theirs in pairs)
     return [
-        Measurement(f"handshakes from templates over {kind}", "1/s", templates, LEAST, at_least=True),
-        Measurement(f"handshakes by scapy over {kind}", "1/s", scapys),
+        Measurement(f"handshakes from templates over {kind}", "per s", templates, LEAST, at_least=True),
+        Measurement(f"handshakes by scapy over {kind}", "per s", scapys),
         Measurement("templates beside scapy", "times", ratios),
     ]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 
 from pyroute2 import IPRoute
@@ -22,10 +24,16 @@ _NO_DUPLICATE_DETECTION = 2  # IFA_F_NODAD: else the first bind fails for 1.8 s
 _EVERYTHING = ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0"))
 
 
-def _guarded() -> IPRoute:
+@contextlib.contextmanager
+def _guarded(what: str) -> Iterator[IPRoute]:
+    """Give the way to the kernel. Raises UnsafeAddress outside, MachineError when it refuses ``what``."""
     if not safety.inside_own_namespace():
-        raise safety.UnsafeAddress("refused to change a network that is not a namespace of our own")
-    return IPRoute()
+        raise safety.UnsafeAddress(f"refused to {what}: this network is not a namespace of our own")
+    try:
+        with IPRoute() as network:
+            yield network
+    except NetlinkError as error:
+        raise MachineError(f"cannot {what}: {os.strerror(error.code)}") from error
 
 
 def write(name: str, value: str | int) -> None:
@@ -48,7 +56,7 @@ def allow_low_ports() -> None:
 
 def any_address_is_ours(*, ipv6: bool = True) -> None:
     """Make every address an address of this host; again after IPv6 was off."""
-    with _guarded() as network:
+    with _guarded("make every address ours") as network:
         lo = network.link_lookup(ifname="lo")[0]
         for family, everything in _EVERYTHING if ipv6 else _EVERYTHING[:1]:
             network.route(
@@ -65,7 +73,7 @@ def any_address_is_ours(*, ipv6: bool = True) -> None:
 def reach_by_link(prefixes: Iterable[Network]) -> None:
     """Except ``prefixes`` from `any_address_is_ours`: who has such an address is on a link."""
     wanted = list(dict.fromkeys(prefixes))
-    with _guarded() as network:
+    with _guarded("leave addresses to a link") as network:
         if wanted and not network.get_rules(family=socket.AF_INET, FRA_PRIORITY=_OWN_RULE):
             # IPv4 keeps the tables local and main as one until there is a rule of one's own; in one table the
             # way to the link would end at "throw".
@@ -77,39 +85,34 @@ def reach_by_link(prefixes: Iterable[Network]) -> None:
 
 def add_address(interface: str, address: Interface) -> None:
     """Give an interface an address, usable at once. Raises MachineError."""
-    _address("add", interface, address)
+    more = {"flags": _NO_DUPLICATE_DETECTION} if address.version == 6 else {}
+    with _guarded(f"add {address} to {interface}") as network:
+        _address(network, "add", interface, address, more)
 
 
 def remove_address(interface: str, address: Interface) -> None:
     """Take an address from an interface. Raises MachineError."""
-    _address("del", interface, address)
+    with _guarded(f"remove {address} from {interface}") as network:
+        _address(network, "del", interface, address, {})
 
 
-def _address(verb: str, interface: str, address: Interface) -> None:
-    more = {"flags": _NO_DUPLICATE_DETECTION} if address.version == 6 and verb == "add" else {}
-    with _guarded() as network:
-        try:
-            network.addr(
-                verb,
-                index=_index(network, interface),
-                address=str(address.ip),
-                prefixlen=address.network.prefixlen,
-                **more,
-            )
-        except NetlinkError as error:
-            raise MachineError(f"cannot {verb} {address} on {interface}: {error}") from error
+def _address(
+    network: IPRoute, verb: str, interface: str, address: Interface, more: Mapping[str, int]
+) -> None:
+    index, length = _index(network, interface), address.network.prefixlen
+    network.addr(verb, index=index, address=str(address.ip), prefixlen=length, **more)
 
 
 def up(*interfaces: str) -> None:
     """Switch interfaces on."""
-    with _guarded() as network:
+    with _guarded(f"switch {' and '.join(interfaces)} on") as network:
         for interface in interfaces:
             network.link("set", index=_index(network, interface), state="up")
 
 
 def add_bridge(name: str) -> None:
     """Make a bridge, and switch it on."""
-    with _guarded() as network:
+    with _guarded(f"make the bridge {name}") as network:
         network.link("add", ifname=name, kind="bridge")
     up(name)
 
@@ -121,9 +124,9 @@ def connect(name: str, port: str, bridge: str, switch: int, mac: str) -> None:
     """
     from conformance.network import netns
 
-    with _guarded() as network:
+    with _guarded(f"make the interface {name}") as network:
         network.link("add", ifname=name, kind="veth", address=mac, peer={"ifname": port, "net_ns_fd": switch})
-    with netns.inside(switch), _guarded() as network:
+    with netns.inside(switch), _guarded(f"connect {name} to {bridge}") as network:
         network.link("set", index=_index(network, port), master=_index(network, bridge), state="up")
 
 

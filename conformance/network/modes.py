@@ -99,7 +99,7 @@ def _enter(requested: str, worker: bool) -> Network:
     if requested == "namespace":
         raise MachineError(
             f"no network namespace: {reason}; run on Linux as root or with unprivileged user namespaces, "
-            "or use --network loopback"
+            "or use --network loopback (conformance doctor says what is missing here)"
         )
     return Network("loopback", fallback=reason)
 

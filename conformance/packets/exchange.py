@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.addresses import Address, canonical, with_port
-from conformance.clients.record import Record, printable
+from conformance.clients.record import Kind, Record, printable
 from conformance.packets import build
 from conformance.packets.build import Flow
 from conformance.packets.station import Station
@@ -43,11 +43,12 @@ def run(
     target: Address,
     port: int,
     turns: Sequence[Exchange],
-    record: Record,
+    record: Record | None,
 ) -> Result:
     """Do the turns from ``source`` to ``target``; stop at the first that does not come about.
 
-    Nothing is cleaned up: a connection that the script leaves open stays open, and its client is gone.
+    ``record`` None: the packets are not written down. Nothing is cleaned up: a connection that the script leaves
+    open stays open, and its client is gone.
     Raises MachineError without scapy.
     """
     client = CraftedClient(station, source, target, port, record)
@@ -80,7 +81,9 @@ def wanted(turn: PacketIn) -> str:
 class CraftedClient:
     """The client's side of one connection."""
 
-    def __init__(self, station: Station, source: Address, target: Address, port: int, record: Record) -> None:
+    def __init__(
+        self, station: Station, source: Address, target: Address, port: int, record: Record | None
+    ) -> None:
         self._station = station
         self._flow = Flow(source, station.next_port(), target, port)
         self._record = record
@@ -167,10 +170,14 @@ class CraftedClient:
     def _write(self, packets: list[bytes]) -> None:
         for index, packet in enumerate(packets):
             if index < _RECORDED:
-                self._record(self._who, "sent", build.described(packet, self._numbers))
+                self._note("sent", packet)
             self._station.wire.write(packet)
-        if len(packets) > _RECORDED:
+        if len(packets) > _RECORDED and self._record is not None:
             self._record(self._who, "note", f"{len(packets) - _RECORDED} more such packets")
+
+    def _note(self, kind: Kind, packet: bytes) -> None:
+        if self._record is not None:
+            self._record(self._who, kind, build.described(packet, self._numbers))
 
     # --- receiving --------------------------------------------------------------------------------------
 
@@ -209,7 +216,7 @@ class CraftedClient:
         flags, sequence = int(segment.flags), int(segment.seq)
         if flags & _SYN:
             self._numbers[layers.src] = sequence
-        self._record(self._who, "received", build.described(packet, self._numbers))
+        self._note("received", packet)
         self._last = packet
         if flags & _ACK:
             self._acknowledged = int(segment.ack)

@@ -7,8 +7,8 @@ import json
 import pytest
 
 import benchmarks.__main__ as command
-from benchmarks import range_table, reinitialize, startup
-from benchmarks.measure import Measurement, as_json, table
+from benchmarks import handshakes, range_table, reinitialize, startup
+from benchmarks.measure import CannotMeasure, Measurement, as_json, table
 from benchmarks.server import Server
 
 
@@ -43,6 +43,24 @@ def test_the_rebuild_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(0 < held <= took for held, took in zip(hold.values, whole.values, strict=True))
 
 
+def cannot(_repeat: int) -> list[Measurement]:
+    raise CannotMeasure("no compiler")
+
+
+@pytest.mark.needs_namespace
+def test_handshakes_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("scapy.layers.inet6", reason="needs scapy")
+    try:
+        templates, scapys, ratios = handshakes.measure(1)
+    except CannotMeasure as error:
+        pytest.skip(str(error))
+    assert (templates.limit, templates.at_least, scapys.limit) == (handshakes.LEAST, True, None)
+    assert ratios.median == pytest.approx(templates.median / scapys.median)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(CannotMeasure, match="no C compiler"):
+        handshakes.measure(1)
+
+
 @pytest.mark.parametrize(("median", "code"), [(1.0, 0), (3.0, 1)])
 def test_a_limit_that_is_exceeded_is_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], median: float, code: int
@@ -51,7 +69,10 @@ def test_a_limit_that_is_exceeded_is_code_1(
     monkeypatch.setattr(startup, "measure", lambda *_: [Measurement("greeting", "ms", (median,), 2.0)])
     monkeypatch.setattr(reinitialize, "measure", lambda *_: [])
     monkeypatch.setattr(range_table, "measure", lambda *_: [])
+    monkeypatch.setattr(handshakes, "measure", cannot)
     assert command.main([]) == code
-    assert "greeting" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "greeting" in shown.out
+    assert shown.err == "handshakes: not measured: no compiler\n"
     assert command.main(["--json"]) == code
     assert json.loads(capsys.readouterr().out)[0]["median"] == median

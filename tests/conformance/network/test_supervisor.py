@@ -271,9 +271,10 @@ before = state()
 # --- what a worker leaves -------------------------------------------------------------------------
 
 ORPHANS = (
-    START
-    + DAEMON
-    + """
+    (
+        START
+        + DAEMON
+        + """
 WORKER = '''
 import os, signal, subprocess, sys
 from conformance.network import modes, netns
@@ -321,7 +322,11 @@ while any(state(pid) not in ("", "Z") for pid in ended):
 left = {{name: len(those(name)) for name in ("ours", "living")}}
 say([expected, nobody, found == ended == orphans, left, supervisor.end_orphans()])
 """
-).replace("{daemon!r}", repr(DAEMON)).replace("{{", "{").replace("}}", "}")
+    )
+    .replace("{daemon!r}", repr(DAEMON))
+    .replace("{{", "{")
+    .replace("}}", "}")
+)
 
 
 @pytest.mark.needs_namespace

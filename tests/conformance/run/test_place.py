@@ -30,10 +30,10 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Events:
     seen = Events()
 
     class Named(world.World):
-        def add_address(self, link: str | None, address: Any) -> None:
+        def add_address(self, link: str | None, address: Any) -> None:  # noqa: ARG002
             seen.append(f"add {address}")
 
-        def remove_address(self, link: str | None, address: Any) -> None:
+        def remove_address(self, link: str | None, address: Any) -> None:  # noqa: ARG002
             seen.append(f"remove {address}")
 
     @contextlib.contextmanager
