@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from ipaddress import IPv6Network
 
 from conformance.addresses import Address, Interface, parse
-from conformance.errors import MachineError
+from conformance.errors import MachineError, UsageError
 from conformance.network.plan import HostPlan, NetworkPlan
 
 _LINK_LOCAL = IPv6Network("fe80::/10")
@@ -83,20 +83,31 @@ class World:
         interfaces.write("ipv6.bindv6only", int(on))
 
     def add_address(self, link: str | None, address: Interface) -> None:
-        """Give the server's host one more address."""
-        self._changed()
-        from conformance.network import interfaces
+        """Give the server's host one more address. While IPv6 is off, an IPv6 address waits until it is on.
 
-        interfaces.add_address(link or "lo", address)
-        self._addresses.append((link or "lo", address))
+        Raises UsageError when it is there already.
+        """
+        self._changed()
+        name = link or "lo"
+        if (name, address) in self._addresses:
+            raise UsageError(f"the server's host has the address {address} on {name} already")
+        self._there("add", name, address)
+        self._addresses.append((name, address))
 
     def remove_address(self, link: str | None, address: Interface) -> None:
-        """Take an address from the server's host."""
+        """Take an address from the server's host. Raises UsageError when it was not given one."""
         self._changed()
+        name = link or "lo"
+        if (name, address) not in self._addresses:
+            raise UsageError(f"the server's host has no address {address} on {name}")
+        self._there("remove", name, address)
+        self._addresses.remove((name, address))
+
+    def _there(self, verb: str, name: str, address: Interface) -> None:
         from conformance.network import interfaces
 
-        interfaces.remove_address(link or "lo", address)
-        self._addresses.remove((link or "lo", address))
+        if self.ipv6 or address.version == 4:
+            (interfaces.add_address if verb == "add" else interfaces.remove_address)(name, address)
 
     def _changed(self) -> None:
         if not self.plan.own:

@@ -47,7 +47,7 @@ def run(
 ) -> Result:
     """Do the turns from ``source`` to ``target``; stop at the first that does not come about.
 
-    ``record`` None: the packets are not written down. Nothing is cleaned up: a connection that the script leaves
+    ``record`` None: no packet is written down. Nothing is cleaned up: a connection that the script leaves
     open stays open, and its client is gone.
     Raises MachineError without scapy.
     """

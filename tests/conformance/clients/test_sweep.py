@@ -142,6 +142,16 @@ def test_a_question_that_is_not_understood_is_asked_again(start, tools, protocol
     assert "not understood" in seen.detail
 
 
+def test_who_goes_at_the_second_question_does_not_serve(start) -> None:
+    def behave(client: socket.socket) -> None:
+        client.sendall(b"220 ready\r\n")
+        client.recv(100)
+        client.sendall(b"500 what\r\n")
+        client.recv(100)
+
+    assert one(start(behave)).outcome is Outcome.CLOSED_AFTER_TEXT
+
+
 @pytest.mark.parametrize("spoken", ["smtp", "pop3", "imap"])
 def test_another_protocols_greeting(start, tools, spoken) -> None:
     for protocol in GOOD.keys() - {spoken}:
@@ -399,7 +409,7 @@ def serve(listener, peers, count):
 answer = {}
 for target, family in (("2001:db8:5::1", socket.AF_INET6), ("192.0.2.1", socket.AF_INET)):
     kind = "ipv6" if family == socket.AF_INET6 else "ipv4"
-    texts = CASES[kind]
+    texts = CASES[kind].split()
     possible = [parse(text) for text in texts if not no_client_from(parse(text))]
     impossible = [parse(text) for text in texts if no_client_from(parse(text))]
     more = list(scattered([], kind, 500, 1))
@@ -428,20 +438,20 @@ for target, family in (("2001:db8:5::1", socket.AF_INET6), ("192.0.2.1", socket.
 print(json.dumps(answer))
 """
 CASES = {
-    "ipv6": [
-        "::", "::1", "::2", "::127.0.0.1", "::255.255.0.0", "::fffe:ffff:ffff", "::ffff:0:0", "::ffff:192.0.2.1",
-        "::ffff:ffff:ffff", "::1:0:0:0", "64:ff9b::192.0.2.1", "100::1", "2001::1", "2001:db8:5::1", "2002:c000:201::",
-        "7fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "8000::", "fc00::", "fd00::1",
-        "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fe80::", "fe80::1", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-        "fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ff00::", "ff02::1",
-        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-    ],
-    "ipv4": [
-        "0.0.0.0", "0.0.0.1", "0.255.255.255", "10.0.0.255", "127.0.0.0", "127.255.255.254", "127.255.255.255",
-        "128.0.0.0", "169.254.0.1", "192.0.2.1", "223.255.255.255", "224.0.0.0", "239.255.255.255", "240.0.0.0",
-        "255.255.255.254", "255.255.255.255",
-    ],
-}  # fmt: skip
+    "ipv6": """
+        :: ::1 ::2 ::127.0.0.1 ::255.255.0.0 ::fffe:ffff:ffff ::ffff:0:0 ::ffff:192.0.2.1
+        ::ffff:ffff:ffff ::1:0:0:0 64:ff9b::192.0.2.1 100::1 2001::1 2001:db8:5::1 2002:c000:201::
+        7fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 8000:: fc00:: fd00::1
+        fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff fe80:: fe80::1 febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+        fec0:: feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ff00:: ff02::1
+        ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+    """,
+    "ipv4": """
+        0.0.0.0 0.0.0.1 0.255.255.255 10.0.0.255 127.0.0.0 127.255.255.254 127.255.255.255 128.0.0.0
+        169.254.0.1 192.0.2.1 223.255.255.255 224.0.0.0 239.255.255.255 240.0.0.0 255.255.255.254
+        255.255.255.255
+    """,
+}
 
 
 @pytest.mark.needs_namespace

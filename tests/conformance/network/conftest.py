@@ -1,4 +1,4 @@
-"""Code in fresh processes: a namespace is entered before any thread exists, never in the process of pytest."""
+"""Code in fresh processes: a namespace is entered before any thread exists, so never by pytest itself."""
 
 from __future__ import annotations
 

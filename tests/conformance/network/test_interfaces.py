@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
@@ -54,8 +55,11 @@ def test_outside_a_namespace_of_ours_nothing_is_changed(change: Callable[[], Non
 
 def test_and_no_interface_is_made() -> None:
     here = netns.current()
-    with pytest.raises(UnsafeAddress), open(here) as switch:
-        interfaces.connect("lan", "p1", "lan", switch.fileno(), "02:00:5e:00:00:01")
+    try:
+        with pytest.raises(UnsafeAddress):
+            interfaces.connect("lan", "p1", "lan", here, "02:00:5e:00:00:01")
+    finally:
+        os.close(here)
     names = {line.partition(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()}
     assert "lan" not in names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -112,12 +113,17 @@ print(json.dumps([here, same, json.loads(child.stdout) == [there, True]]))
         user=user,
     )
     assert seen == [111, 0, True], (
-        "refused here, for the listener is there; its child knows the place as ours"
+        "the listener is there, and its child knows the place as ours"
     )
 
 
+def state() -> tuple[object, ...]:
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    return Path("/proc/thread-self/ns/net").readlink(), dict(os.environ), descriptors
+
+
 def test_outside_a_namespace_of_ours_nothing_is_made_or_entered() -> None:
-    before = os.readlink("/proc/thread-self/ns/net"), dict(os.environ), os.listdir("/proc/self/fd")
+    before = state()
     with pytest.raises(MachineError, match="inside a network namespace of our own only"), netns.fresh():
         pass
     current = netns.current()
@@ -126,7 +132,7 @@ def test_outside_a_namespace_of_ours_nothing_is_made_or_entered() -> None:
             pass
     finally:
         os.close(current)
-    assert (os.readlink("/proc/thread-self/ns/net"), dict(os.environ), os.listdir("/proc/self/fd")) == before
+    assert state() == before
     assert safety.VARIABLE not in os.environ
 
 
