@@ -58,6 +58,7 @@ class ReferenceAdapter:
         if unknown:
             raise UsageError(f"--set {unknown[0]}: the reference server takes {' and '.join(SETTINGS)} only")
         self._command = _command(settings)
+        self._given = _given(settings)
         self._home = workdir
         self._password = ""
         self._configuration = Configuration()
@@ -76,14 +77,15 @@ class ReferenceAdapter:
     # --- the contract -------------------------------------------------------------------------------------
 
     def hello(self) -> Hello:
-        missing = {limitation.feature for limitation in LIMITATIONS}
+        limitations = tuple(one for one in LIMITATIONS if one.feature not in self._given)
+        missing = {limitation.feature for limitation in limitations}
         return Hello(
             name="reference",
             version=reference_server.__version__,
             path=shlex.join(self._command),
             follows=("page",),
             capabilities=tuple(feature for feature in get_args(Feature) if feature not in missing),
-            limitations=LIMITATIONS,
+            limitations=limitations,
         )
 
     def start(self, case: str, workdir: Path, configuration: Configuration) -> Running:  # noqa: ARG002
@@ -358,6 +360,15 @@ def _command(settings: Mapping[str, str]) -> tuple[str, ...]:
 
         return (sys.executable, "-P", "-m", "conformance.selftest", find(settings["fault"]).id, "--")
     return (sys.executable, "-P", "-m", "reference_server")
+
+
+def _given(settings: Mapping[str, str]) -> tuple[Feature, ...]:
+    """Return the features that a broken server has in addition."""
+    if "fault" not in settings:
+        return ()
+    from conformance.selftest.faults import find
+
+    return find(settings["fault"]).gives
 
 
 def _event(line: str, name: str) -> dict[str, Any] | None:

@@ -44,11 +44,7 @@ class Wire:
 
     def __init__(self) -> None:
         """Raises `safety.UnsafeAddress` outside a network namespace that we made, whoever asks."""
-        if not safety.inside_own_namespace():
-            raise safety.UnsafeAddress(
-                "refused to send crafted packets: they are for a network namespace of our own only; run with "
-                "--network namespace (conformance doctor says what that needs)"
-            )
+        _refuse_outside()
 
     def read(self) -> bytes | None:
         """Return the next IP packet that the kernel sent; None when none waits."""
@@ -208,6 +204,7 @@ def _made(kind: Kind | None) -> Wire:
 
 def _route() -> None:
     """Bring the kernel's end up, silent and trusting, with the default routes over it."""
+    _refuse_outside()  # once more: elsewhere this would take the machine off its network
     from pyroute2 import IPRoute
 
     _sysctl("net/ipv6/conf", NAME, "disable_ipv6", "0")
@@ -224,6 +221,14 @@ def _route() -> None:
         network.link("set", index=index, mtu=1500, txqlen=_QUEUE, state="up")
         for family, everything in ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0")):
             network.route("replace", family=family, dst=everything, oif=index)
+
+
+def _refuse_outside() -> None:
+    if not safety.inside_own_namespace():
+        raise safety.UnsafeAddress(
+            "refused to send crafted packets: they are for a network namespace of our own only; run with "
+            "--network namespace (conformance doctor says what that needs)"
+        )
 
 
 def _sysctl(folder: str, scope: str, name: str, value: str) -> None:

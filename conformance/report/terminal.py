@@ -219,7 +219,7 @@ def show(
     )
     console.print(line)
     for note in notes:
-        console.print(Text(note, style="dim"))
+        console.print(Text(note, style="dim"), soft_wrap=True)
 
 
 def _title(console: Console, title: str) -> None:

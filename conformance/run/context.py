@@ -167,6 +167,7 @@ class Context:
             open_sessions=self.open_sessions(),
             listening=listening,
             numbers={endpoint.name: endpoint.port for endpoint in self._endpoints.values()},
+            dual_stack="dual_stack_listener" in needs.features(self.case.scenario),
         )
 
     # --- sessions ---

@@ -48,9 +48,11 @@ def _addresses(sweep: model.Sweep, scenario: model.Scenario, path: DocumentPath)
     for index, text in enumerate(sweep.sources):
         source = _parsed(text)
         place = (*path, "sources", index)
-        if source is None or getattr(source, "scope_id", None):
+        if source is None:
             yield _no_address(text, place)
             continue
+        if getattr(source, "scope_id", None):
+            yield Finding(place, f"{shown(text)} has a zone; the clients of a sweep have none")
         if target is not None and source.version != target.version:
             yield Finding(
                 place,
@@ -72,7 +74,7 @@ def _ranges(sweep: model.Sweep, scenario: model.Scenario, path: DocumentPath) ->
             yield Finding((*path, "ranges", index), f"the IP range {name!r} stands in this list already")
     if not chosen and not sweep.sources and not sweep.random:
         yield Finding(
-            path, "nobody would come: there is no IP range; name 'sources', or a number of 'random' ones"
+            path, "nobody would come: no IP range is swept; name 'sources', or a number of 'random' ones"
         )
 
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from conformance.adapters.base import Feature
 from conformance.errors import UsageError
 from conformance.selftest import patches
 
@@ -23,6 +24,10 @@ class Fault:
     """What a client sees of it."""
     apply: Callable[[], None]
     """Builds it into this process, before the server starts."""
+    gives: tuple[Feature, ...] = ()
+    """What the broken server has, and the reference server has not."""
+    healthy: str = ""
+    """Id of the fault with the same features whose server does this right; "": the reference server."""
 
 
 FAULTS = (
@@ -53,6 +58,16 @@ FAULTS = (
         breaks=("BIND-5",),
         seen="an IPv4 client gets a connection at a port that has an IPv6 address only",
         apply=patches.ipv6_wildcard_takes_ipv4,
+        gives=("dual_stack_listener",),
+    ),
+    Fault(
+        id="mapped-clients-are-ipv6",
+        sentence="A port on :: takes IPv4 clients, and matches them as mapped IPv6 addresses.",
+        breaks=("RANGE-18",),
+        seen="an IPv4 client of a dual-stack listener misses its IPv4 range, or slips in by an IPv6 range",
+        apply=patches.mapped_clients_are_ipv6,
+        gives=("dual_stack_listener",),
+        healthy="ipv6-wildcard-takes-ipv4",
     ),
     Fault(
         id="pop3-not-gated",

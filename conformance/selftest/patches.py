@@ -163,6 +163,21 @@ def gate_blocks_on_one_client() -> None:
     _replace(Conversation, "data_received", wrong_data_received)
 
 
+def mapped_clients_are_ipv6() -> None:
+    """IPv6 sockets are dual-stack, and ``::ffff:192.0.2.1`` stays what it is."""
+    from ipaddress import ip_address
+
+    import reference_server.server  # noqa: F401 - whoever uses `peer_address` is to be loaded
+    from reference_server import addresses
+
+    ipv6_wildcard_takes_ipv4()
+
+    def wrong(text: str) -> IPAddress:
+        return ip_address(text.partition("%")[0])
+
+    _replace(addresses, "peer_address", wrong)
+
+
 def pop3_not_gated() -> None:
     """The POP3 listener never asks for admission."""
     import reference_server.server  # noqa: F401 - whoever uses `decide` is to be loaded

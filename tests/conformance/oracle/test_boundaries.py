@@ -78,6 +78,13 @@ def test_one_stretch_is_asked_for_once() -> None:
     assert [str(one) for one in asked] == ["2001:db8::", "2001:db8::5", "2001:db8::8"]
 
 
+def test_a_mapped_address_is_decided_about_by_the_ipv4_ranges() -> None:
+    ranges = [spec("192.0.2.1", "192.0.2.1")]
+    quick = Decisions(ranges, "ipv6", lambda one: len(winners(ranges, number(one), NOW)))
+    texts = ["::fffe:ffff:ffff", "::ffff:192.0.2.1", "::ffff:192.0.2.2", "::1:0:0:0"]
+    assert [quick.of(parse(text)) for text in texts] == [0, 1, 0, 0]
+
+
 # --- sources --------------------------------------------------------------------------------------------
 
 

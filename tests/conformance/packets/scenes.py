@@ -174,6 +174,12 @@ def awaited(scene: Scene) -> dict[str, Any]:
             {"await": {"flags": "ACK", "acknowledge": False}},
             fin,
         ],
+        "repeated": [
+            *CONNECT,
+            {"await": {"text": "220", "acknowledge": False}},
+            {"await": {"flags": "FIN", "acknowledge": False}},
+            {"await": {"nothing": "800ms", "acknowledge": False}},
+        ],
         "too late": [
             *CONNECT,
             *greet,
@@ -187,6 +193,9 @@ def awaited(scene: Scene) -> dict[str, Any]:
         for name, turns in cases.items():
             scene.lines.clear()
             seen[name] = scene.exchange(*turns)
+            if name == "repeated":
+                seen["repeated: told"] = sum("220-hello" in text for _, text in scene.lines)
+                continue
             seen[f"{name}: told"] = max(_acknowledged(text) for kind, text in scene.lines if kind == "sent")
         server.join(LIMIT)
     for client in clients:

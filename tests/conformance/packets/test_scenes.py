@@ -84,12 +84,16 @@ def test_each_turn_that_waits_is_met_or_says_what_came(played: tuple[str, dict[s
         "rst for fin": "FIN",
         "text after fin": "FIN",
         "not acknowledged": "",
+        "repeated": "",
         "too late": "nothing came within 0.05 s",
         "no port": "RST",
     }
     # 22 octets and the FIN; or the SYN alone.
     assert seen["awaited"]["text: told"] == 24
     assert seen["awaited"]["not acknowledged: told"] == 1
+    assert (
+        seen["awaited"]["repeated: told"] > 1
+    )  # the server's kernel said it again, and that was passed over
     assert seen["awaited"]["other text"].startswith("turn 4 of 4: a reply that begins with '250' within 10 s")
 
 

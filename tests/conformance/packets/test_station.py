@@ -87,7 +87,7 @@ def test_its_thread_reads_while_nobody_else_does(wire: Pipe) -> None:
         came.clear()
         with station.reading():  # it waits now
             wire.say()
-            assert not came.is_set()
+            assert not came.wait(0.3)
             assert station.pump(time.monotonic() + LIMIT)
         assert came.is_set()
     station.close()

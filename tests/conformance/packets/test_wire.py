@@ -15,12 +15,34 @@ from conformance.network import modes, safety
 from conformance.packets import wire
 
 
+@pytest.fixture
+def harmless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the refusal missing, these tests would change the machine's own network: let nothing get so far."""
+    import pyroute2
+
+    def never(*_: object) -> None:
+        raise AssertionError("it was not refused")
+
+    monkeypatch.setattr(pyroute2, "IPRoute", never)
+    monkeypatch.setattr(wire, "_DEVICE", "/dev/null/tun")
+    monkeypatch.setattr(wire, "_sysctl", never)
+    monkeypatch.setattr(wire, "_offloads_off", never)
+
+
+@pytest.mark.usefixtures("harmless")
 @pytest.mark.parametrize("kind", [None, "tun", "veth"])
 def test_outside_a_namespace_of_ours_there_is_no_wire(kind: wire.Kind | None) -> None:
     with pytest.raises(safety.UnsafeAddress, match="--network namespace"):
         wire.open_wire(kind)
 
 
+@pytest.mark.usefixtures("harmless")
+def test_no_route_is_changed_outside() -> None:
+    with pytest.raises(safety.UnsafeAddress):
+        wire._route()
+
+
+@pytest.mark.usefixtures("harmless")
 @pytest.mark.parametrize("make", [wire.Wire, wire.TunWire, wire.VethWire])
 def test_nor_by_the_back_door(make: type[wire.Wire], monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is forged, or another namespace's, opens nothing either."""

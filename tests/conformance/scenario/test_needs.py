@@ -200,6 +200,7 @@ def enter_port(address: str) -> str:
             {"steps": "  - connect: {to: here, at: '::ffff:127.0.0.1'}\n    expect: refused\n"},
             ("any_source",),
         ),
+        ({"steps": "  - sweep: {to: here, random: 1}\n"}, ("any_source",)),
         ({"steps": LOGIN.replace("here,", "here, from: '10.0.0.1',")}, ("any_source",)),
         ({"steps": ACCEPTED.replace("here,", "here, from: '10.0.0.1',")}, ("any_source",)),
         ({"steps": "  - connect: {to: here, from: '127.8.9.10', at: '127.0.0.1'}\n    expect: served\n"}, ()),

@@ -72,6 +72,6 @@ def test_a_broken_server_turns_the_run_red(fault: Fault, tmp_path: Path) -> None
 
     healthy = tmp_path / "healthy"
     healthy.mkdir()
-    code, summary = run(healthy, scenarios)
+    code, summary = run(healthy, scenarios, *(["--set", f"fault={fault.healthy}"] if fault.healthy else []))
     assert code == 0, summary
     assert all(summary["requirements"][name]["state"] == "passed" for name in fault.breaks)
