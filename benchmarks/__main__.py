@@ -8,14 +8,16 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import handshakes, range_table, reinitialize, startup
+from benchmarks import handshakes, range_table, reinitialize, startup, sweep
 from benchmarks.measure import CannotMeasure, Measurement, as_json, table
 from benchmarks.server import Server
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all; return 1 when a median exceeds its limit."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the reference server.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure the reference server, and the harness."
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--repeat", type=int, default=11, metavar="N", help="values per number (default: 11)")
     given = parser.parse_args(arguments)
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             *startup.measure(server, given.repeat),
             *reinitialize.measure(server, given.repeat),
             *range_table.measure(given.repeat),
+            *_where_possible("sweep", sweep.measure, given.repeat),
             *_where_possible("handshakes", handshakes.measure, given.repeat),
         ]
     print(as_json(found) if given.json else table(found))

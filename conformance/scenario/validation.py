@@ -191,6 +191,11 @@ def _literal(detail: ErrorDetails) -> str:
 
 
 def _pattern(detail: ErrorDetails) -> str:
+    if detail["loc"][-1] == "name":  # of an interface or a host
+        return (
+            f"{shown(detail['input'])} cannot be a name here; expected up to ten lower-case letters and "
+            "digits, a letter first, such as lan"
+        )
     return (
         f"{shown(detail['input'])} cannot be an id; expected lower-case words with a dot between them, "
         "such as ip_ranges.no-match"

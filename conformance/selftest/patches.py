@@ -19,6 +19,7 @@ from ipaddress import IPv6Address
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from conformance.addresses import parse
 from conformance.errors import HarnessBug
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def mapped_clients_are_ipv6() -> None:
     ipv6_wildcard_takes_ipv4()
 
     def wrong(text: str) -> IPAddress:
-        return ip_address(text.partition("%")[0])
+        return parse(text.partition("%")[0])
 
     _replace(addresses, "peer_address", wrong)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
 import benchmarks.__main__ as command
-from benchmarks import handshakes, range_table, reinitialize, startup
+from benchmarks import handshakes, range_table, reinitialize, startup, sweep
 from benchmarks.measure import CannotMeasure, Measurement, as_json, table
 from benchmarks.server import Server
 
@@ -16,6 +17,13 @@ def test_the_median_is_held_against_the_limit() -> None:
     assert Measurement("x", "ms", (1.0, 9.0, 2.0), 2.0).kept
     assert not Measurement("x", "ms", (1.0, 9.0, 2.1), 2.0).kept
     assert Measurement("x", "ms", (1.0, 9.0, 2.1)).kept
+
+
+def test_a_limit_may_be_one_from_below() -> None:
+    assert Measurement("x", "%", (50.0, 60.0, 90.0), 60.0, at_least=True).kept
+    assert not Measurement("x", "%", (50.0, 59.0, 90.0), 60.0, at_least=True).kept
+    shown = table([Measurement("x", "%", (59.0,), 60.0, at_least=True)]).splitlines()[-1]
+    assert shown.split()[-3:] == ["≥", "60", "MISSED"]
 
 
 def test_the_table_shows_each_limit_beside_its_number() -> None:
@@ -48,6 +56,35 @@ def cannot(_repeat: int) -> list[Measurement]:
 
 
 @pytest.mark.needs_namespace
+def test_a_sweep_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        ours, theirs, ratio = sweep.measure(2)
+    except CannotMeasure as error:
+        pytest.skip(str(error))
+    assert (ours.limit, theirs.limit, ratio.limit, ratio.at_least) == (None, None, sweep.LEAST, True)
+    for own, other, quotient in zip(ours.values, theirs.values, ratio.values, strict=True):
+        assert quotient == pytest.approx(100 * own / other)
+
+
+def test_the_sweep_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(
+        CannotMeasure, match=r"no C compiler: install one \(Debian: apt install gcc libc6-dev\)"
+    ):
+        sweep.measure(1)
+
+
+def test_a_sweep_that_is_judged_wrongly_is_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates of clients that were not closed would be rates of something else."""
+    from conformance.addresses import LOOPBACK_V6
+
+    with socket.socket(socket.AF_INET6) as bound:  # nobody listens: every client is refused
+        bound.bind(("::1", 0))
+        with pytest.raises(CannotMeasure, match="1 of 1 otherwise: ::1: expected closed, got refused"):
+            sweep.ours(bound.getsockname()[1], [LOOPBACK_V6], sweep.some_ranges())
+
+
+@pytest.mark.needs_namespace
 def test_handshakes_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("scapy.layers.inet6", reason="needs scapy")
     try:
@@ -69,10 +106,11 @@ def test_a_limit_that_is_exceeded_is_code_1(
     monkeypatch.setattr(startup, "measure", lambda *_: [Measurement("greeting", "ms", (median,), 2.0)])
     monkeypatch.setattr(reinitialize, "measure", lambda *_: [])
     monkeypatch.setattr(range_table, "measure", lambda *_: [])
+    monkeypatch.setattr(sweep, "measure", cannot)
     monkeypatch.setattr(handshakes, "measure", cannot)
     assert command.main([]) == code
     shown = capsys.readouterr()
     assert "greeting" in shown.out
-    assert shown.err == "handshakes: not measured: no compiler\n"
+    assert shown.err == "sweep: not measured: no compiler\nhandshakes: not measured: no compiler\n"
     assert command.main(["--json"]) == code
     assert json.loads(capsys.readouterr().out)[0]["median"] == median

@@ -112,7 +112,10 @@ class Run:
         found = []
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if entry.name.isdigit() and f"{self.marker}{name}".encode() in (entry / "cmdline").read_bytes():
+                if (
+                    entry.name.isdigit()
+                    and f"{self.marker}{name}".encode() in (entry / "cmdline").read_bytes()
+                ):
                     found.append(int(entry.name))
         return found
 
@@ -152,7 +155,10 @@ def test_a_worker_that_is_killed_leaves_nothing_and_its_case_is_an_error(run) ->
     expected = {f"mine.other-{number}": "pass" for number in range(OTHERS)}
     assert run.cases() == {**expected, "mine.waits": "error"}, out
     (lost,) = (one for one in run.programs.records() if one.get("id") == "mine.waits")
-    assert (lost["reason"], lost["fault"]) == ("the worker process ended in the middle of this case", "harness")
+    assert (lost["reason"], lost["fault"]) == (
+        "the worker process ended in the middle of this case",
+        "harness",
+    )
     assert run.programs.records()[-1]["exit_code"] == run.programs.summary()["exit_code"] == 70
     assert run.programs.left() == run.marked() == []
 

@@ -15,7 +15,7 @@ from conformance.network import namespace
 @pytest.mark.needs_namespace
 @pytest.mark.parametrize("hidden", [True, False])
 def test_who_is_seen_inside(python, user, hidden) -> None:
-    """With a process namespace only the run's own processes; without one everybody, and nothing is mounted."""
+    """With a process namespace only the run's own processes; without one everybody."""
     seen = python(
         """
 import json, os, sys

@@ -112,9 +112,7 @@ print(json.dumps([here, same, json.loads(child.stdout) == [there, True]]))
 """,
         user=user,
     )
-    assert seen == [111, 0, True], (
-        "the listener is there, and its child knows the place as ours"
-    )
+    assert seen == [111, 0, True], "the listener is there, and its child knows the place as ours"
 
 
 def state() -> tuple[object, ...]:

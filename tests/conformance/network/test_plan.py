@@ -27,4 +27,5 @@ def test_the_same_network_is_equal_and_another_is_not() -> None:
 def test_addresses_beyond_a_wire_are_for_documentation() -> None:
     assert SERVER_V4.is_private
     assert SERVER_V6.is_private
-    assert not (SERVER_V4.is_loopback or SERVER_V6.is_loopback)
+    assert not SERVER_V4.is_loopback
+    assert not SERVER_V6.is_loopback

@@ -202,7 +202,9 @@ OFF = {
 @pytest.mark.needs_namespace
 def test_ipv6_comes_back_with_every_address(python, user) -> None:
     seen = python(
-        PRELUDE + SWITCH + "look_at(PLAN, None, False, False, True, True, False, True)\nprint(json.dumps(seen))",
+        PRELUDE
+        + SWITCH
+        + "look_at(PLAN, None, False, False, True, True, False, True)\nprint(json.dumps(seen))",
         user=user,
     )
     assert seen == [ON, OFF, OFF, ON, ON, OFF, ON]
@@ -240,7 +242,7 @@ with of(PLAN) as world:
     world.add_address("lan", ip_interface("2001:db8:1::8/64"))  # it waits
     seen.append(binds("2001:db8:1::8"))
     world.switch_ipv6(on=True)
-    seen.append([binds("2001:db8:1::1"), binds("2001:db8:1::9"), binds("2001:db8:1::8"), binds("2001:db8:9::9")])
+    seen.append([binds(text) for text in ("2001:db8:1::1", "2001:db8:1::9", "2001:db8:1::8", "2001:db8:9::9")])
     seen += [refused(world.add_address, "lan", four), refused(world.remove_address, "lan", old),
         refused(world.remove_address, "dmz", four), refused(world.remove_address, None, new)]
 print(json.dumps(seen))

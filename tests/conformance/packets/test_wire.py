@@ -17,7 +17,7 @@ from conformance.packets import wire
 
 @pytest.fixture
 def harmless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Were the refusal missing, these tests would change the machine's own network: let nothing get so far."""
+    """Were the refusal missing, these tests would change the machine's own network: nothing gets so far."""
     import pyroute2
 
     def never(*_: object) -> None:

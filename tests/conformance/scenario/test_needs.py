@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import get_args
 
@@ -11,9 +12,10 @@ from conformance import requirements
 from conformance.adapters.base import Feature
 from conformance.builtin import scenarios_directory
 from conformance.network.modes import Need
+from conformance.network.plan import SERVER_V4, SERVER_V6, SHARED, HostPlan, LinkPlan, NetworkPlan
 from conformance.scenario.loader import load, load_file
 from conformance.scenario.model import Scenario
-from conformance.scenario.needs import features, network_needs
+from conformance.scenario.needs import features, network_needs, network_plan
 
 HERE = "    - {name: here, protocol: smtp, address: '127.0.0.1'}\n"
 CONTROL = "  - connect: {to: here}\n    expect: served\n"
@@ -221,6 +223,73 @@ def enter_port(address: str) -> str:
 )
 def test_network_needs(tmp_path: Path, parts: dict[str, str], needs: tuple[Need, ...]) -> None:
     assert network_needs(scenario(tmp_path, **parts)) == needs
+
+
+# --- the network of a case ------------------------------------------------------------------------
+
+OFFICE = (
+    "links:\n  - {name: lan, addresses: ['2001:db8:1::1/64', '192.0.2.1/24']}\n"
+    "hosts:\n  - {name: office, link: lan, addresses: ['2001:db8:1::25/64']}\n"
+)
+LAN = LinkPlan("lan", (ip_interface("2001:db8:1::1/64"), ip_interface("192.0.2.1/24")))
+SWITCH = "  - os: {ipv6: enabled}\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "plan"),
+    [
+        ({}, SHARED),
+        ({"ports": "    - {name: i, protocol: imap, address: '2001:db8::1'}\n"}, SHARED),
+        ({"server": "  host: {ipv6: false}\n"}, SHARED),
+        ({"steps": RESTART}, SHARED),
+        ({"server": "  host: {ipv6: disabled}\n"}, NetworkPlan(own=True, ipv6=False)),
+        ({"server": "  host: {bindv6only: true}\n"}, NetworkPlan(own=True, bindv6only=True)),
+        (
+            {"server": "  host: {ipv6: disabled, bindv6only: true}\n", "steps": SWITCH},
+            NetworkPlan(own=True, ipv6=False, bindv6only=True, alone=True),
+        ),
+        ({"steps": SWITCH}, NetworkPlan(own=True, alone=True)),
+        ({"steps": "finally:\n" + SWITCH}, NetworkPlan(own=True, alone=True)),
+        (
+            {"server": OFFICE},
+            NetworkPlan(
+                own=True,
+                links=(LAN,),
+                hosts=(HostPlan("office", "lan", (ip_interface("2001:db8:1::25/64"),)),),
+            ),
+        ),
+    ],
+)
+def test_a_case_that_changes_its_network_has_one_of_its_own(
+    tmp_path: Path, parts: dict[str, str], plan: NetworkPlan
+) -> None:
+    found = scenario(tmp_path, **parts)
+    assert network_plan(found) == plan
+    assert ("own_network" in network_needs(found)) is plan.own
+
+
+def test_beyond_a_wire_who_listens_or_comes_from_here_has_an_address(tmp_path: Path) -> None:
+    """In the order of families and numbers, each once; loopback, wildcards and link-local need none."""
+    found = scenario(
+        tmp_path,
+        ports="    - {name: a, protocol: smtp, address: '2001:db8::9'}\n"
+        "    - {name: b, protocol: smtp, address: '::'}\n",
+        steps="  - packets: {to: a, from: '2001:db8:99::/64', handshakes: 5}\n"
+        "    expect: {outcome: completed}\n"
+        "  - connect: {to: a, from: '2001:db8::7'}\n    expect: served\n"
+        "  - connect: {to: a, from: 'fe80::7%lo', at: '2001:db8::9'}\n    expect: served\n"
+        "  - connect: {to: here, from: '192.0.2.7'}\n    expect: served\n",
+    )
+    plan = network_plan(found)
+    assert (plan.own, plan.wire, plan.links) == (True, True, ())
+    assert [str(one) for one in plan.addresses] == [
+        "192.0.2.7/32",
+        f"{SERVER_V4}/32",
+        "2001:db8::7/128",
+        "2001:db8::9/128",
+        f"{SERVER_V6}/128",
+    ]
+    assert set(network_needs(found)) >= {"own_network", "wire", "any_source"}
 
 
 def test_the_shipped_configuration_needs_a_network_of_its_own(tmp_path: Path) -> None:
