@@ -6,6 +6,7 @@ they are gone with it. No name is looked up outside the namespace.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,9 +15,16 @@ from conformance.addresses import LOOPBACK_V4, Address, canonical
 from conformance.errors import MachineError
 from conformance.network import netns, safety
 
+PRIVATE_MOUNTS = "SIXPOST_PRIVATE_MOUNTS"
+"""In the environment where what we mount is seen by nobody else; set when the namespace is entered."""
 _MS_BIND = 0x1000
 _ETC = Path("/etc")
 _LOCAL = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+def available() -> bool:
+    """Say whether the files can be put over the system's here, for us and what we start alone."""
+    return PRIVATE_MOUNTS in os.environ and safety.inside_own_namespace()
 
 
 class HostFiles:
@@ -24,7 +32,7 @@ class HostFiles:
 
     def __init__(self, directory: Path, etc: Path = _ETC) -> None:
         """Write them into ``directory`` and mount them. Raises MachineError, outside a namespace too."""
-        if not safety.inside_own_namespace():
+        if not available():
             raise MachineError("files are put over the system's inside a namespace of our own only")
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from conformance.errors import MachineError
-from conformance.network import capabilities, netns, safety, supervisor
+from conformance.network import capabilities, files, netns, safety, supervisor
 from conformance.network.netns import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
 
 _MS_REC_PRIVATE = 0x4000 | 0x4_0000
@@ -39,9 +39,11 @@ def enter() -> None:
             f"this process has {threads()} threads; a namespace is entered before a second one exists"
         )
     own_processes = processes_are_hidden() == ""
-    _unshare(CLONE_NEWPID if own_processes else 0)
+    private = _unshare(CLONE_NEWPID if own_processes else 0)
     supervisor.split(own_processes=own_processes)
     capabilities.keep_for_children()
+    if private:
+        os.environ[files.PRIVATE_MOUNTS] = "yes"
     _name_and_configure()
 
 
@@ -110,7 +112,8 @@ def _probe_network() -> str:
 
 
 def _probe_processes() -> str:
-    _unshare(CLONE_NEWPID)
+    if not _unshare(CLONE_NEWPID):
+        return "in a chroot, what is mounted in a namespace may be seen outside"
     child = os.fork()
     if child == 0:
         try:
@@ -122,11 +125,11 @@ def _probe_processes() -> str:
     return "the process table of a process namespace cannot be mounted here" if failed else ""
 
 
-def _unshare(more: int) -> None:
+def _unshare(more: int) -> bool:
+    """Leave for new namespaces; say whether what is mounted in them stays in them."""
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0 and netns.try_unshare(CLONE_NEWNET | CLONE_NEWNS | more) == "":
-        _make_mounts_private()
-        return
+        return _make_mounts_private()
     error = netns.try_unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | more)
     if error:
         raise MachineError(
@@ -137,13 +140,15 @@ def _unshare(more: int) -> None:
     write("/proc/self/setgroups", "deny")
     write("/proc/self/uid_map", f"{uid} {uid} 1")
     write("/proc/self/gid_map", f"{gid} {gid} 1")
+    return True  # the kernel sees to it where a user namespace is new (mount_namespaces(7))
 
 
-def _make_mounts_private() -> None:
+def _make_mounts_private() -> bool:
     reason = netns.try_mount(None, "/", None, _MS_REC_PRIVATE)
-    # In a chroot, "/" is no mount point, and nothing is mounted by us yet: EINVAL there is no harm.
+    # In a chroot, "/" is no mount point, and what it is part of may be shared: nothing is mounted then.
     if reason not in (0, errno.EINVAL):
         raise MachineError(f"cannot make the mounts private: {os.strerror(reason)}")
+    return reason == 0
 
 
 def _name_and_configure() -> None:

@@ -19,7 +19,7 @@ from conformance.adapters import registry
 from conformance.adapters.base import Hello
 from conformance.builtin import scenarios_directory
 from conformance.errors import ConformanceError, ExitCode
-from conformance.network import capture, modes, supervisor
+from conformance.network import capture, files, modes, supervisor
 from conformance.network.modes import Network
 from conformance.report import junit, terminal
 from conformance.report.stream import Stream
@@ -66,6 +66,8 @@ class RunSession:
                 self._stream = stack.enter_context(Stream(options.report_dir))
                 capture.clear(options.report_dir)
                 stack.callback(capture.remove_if_empty, options.report_dir)
+            if files.available():
+                files.HostFiles(directory / "etc")
             self.bench = self._make_bench(directory, stack)
             self._resources = stack.pop_all()
         self.records: list[CaseRecord] = []
@@ -166,8 +168,13 @@ class RunSession:
             self._stream.case(record)
 
     def add_lost(self, case_id: str, reason: str) -> None:
-        """Take note that a case came to no end: nothing is green without evidence."""
-        if (case := self._planned.get(case_id)) is not None:
+        """Take note that a case came to no end: nothing is green without evidence.
+
+        One whose record is there had only its worker's farewell left to do.
+        """
+        if (case := self._planned.get(case_id)) is not None and all(
+            one.id != case_id for one in self.records
+        ):
             self.add(self._lost(case, reason))
 
     def clear_up(self) -> None:

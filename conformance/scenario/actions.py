@@ -136,7 +136,9 @@ class Sweep(Model):
 
     to: str = Field(description="Name of a port")
     at: str | None = Field(default=None, description="Another address of the host, with that port's number")
-    ranges: tuple[str, ...] | None = Field(default=None, description="Left out: every IP range")
+    ranges: tuple[str, ...] | None = Field(
+        default=None, description="Left out: every IP range that the scenario names, now or later"
+    )
     sources: tuple[str, ...] = Field(default=(), description="More addresses")
     random: int = Field(
         default=0,

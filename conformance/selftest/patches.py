@@ -166,7 +166,6 @@ def gate_blocks_on_one_client() -> None:
 
 def mapped_clients_are_ipv6() -> None:
     """IPv6 sockets are dual-stack, and ``::ffff:192.0.2.1`` stays what it is."""
-    from ipaddress import ip_address
 
     import reference_server.server  # noqa: F401 - whoever uses `peer_address` is to be loaded
     from reference_server import addresses

@@ -101,8 +101,8 @@ def _check(
     expected = {word(source) for source in addresses for word in words}
     if "served" not in expected and not proves_life(context.case.scenario):
         raise ScenarioAtFault(
-            "nobody is to be served in this sweep, and no other step shows that the server is alive: it needs "
-            "a positive control, such as 'connect: {to: …}' with 'expect: {outcome: served, control: true}'"
+            "nobody is to be served in this sweep, and no other step shows that the server is alive: add a "
+            "positive control, such as 'connect: {to: …}' with 'expect: {outcome: served, control: true}'"
         )
     protocol = context.endpoint(step.sweep.to).protocol
     limit = getattr(context.configuration.limits, protocol)

@@ -344,9 +344,10 @@ class Stage:
         server: str = _ONE_PORT,
         requirements_: str = "BIND-2",
         finally_: str = "",
+        more: str = "",
         name: str = "tests.case",
     ) -> Case:
-        """Return a case; ``steps``, ``server`` and ``finally_`` are YAML."""
+        """Return a case; ``steps``, ``server``, ``finally_`` and ``more`` (other keys) are YAML."""
         text = _HEADER.format(
             name=name,
             requirements=requirements_,
@@ -355,6 +356,7 @@ class Stage:
         )
         if finally_:
             text += "finally:\n" + indent(dedent(finally_).strip(), "  ") + "\n"
+        text += dedent(more)
         file = self.folder / f"{name}.yaml"
         file.write_text(text, "utf-8")
         (case,) = load([file], requirements.load())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from conformance.builtin import scenarios_directory
+from conformance.network import supervisor
+from conformance.network.modes import Network
 from conformance.requirements import load as catalogue
 from conformance.run.options import RunOptions
 from conformance.run.session import RunSession
@@ -59,6 +62,46 @@ def test_a_case_that_leaves_no_record_is_an_error_of_ours(session, cases) -> Non
     assert session.finish() == 70
     lost = [line for line in lines(session) if line.get("verdict") == "error"]
     assert [line["id"] for line in lost] == [cases[1].id]
+
+
+def test_a_case_whose_worker_was_killed_is_an_error_at_once(session, cases) -> None:
+    session.begin(cases, cases[:3])
+    session.add(session.run(cases[0]))
+    session.add_lost(cases[1].id, "it ended")
+    session.add_lost("mine.nobody-knows-it", "it ended")
+    found = [(line["id"], line["verdict"], line["reason"]) for line in lines(session)[1:]]
+    assert found[1:] == [(cases[1].id, "error", "it ended")]
+
+
+def test_a_worker_that_was_killed_after_its_record_has_lost_nothing(session, cases) -> None:
+    session.begin(cases, cases[:1])
+    session.add(session.run(cases[0]))
+    session.add_lost(cases[0].id, "it ended")
+    assert [line["type"] for line in lines(session)] == ["header", "case"]
+
+
+def test_orphans_are_ended_in_a_namespace_only(session, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(supervisor, "end_orphans", lambda: asked.append("asked"))
+    session.clear_up()
+    assert asked == []
+    session.network = Network("namespace")
+    session.clear_up()
+    assert asked == ["asked"]
+
+
+def test_temporary_files_are_below_the_folder_of_the_run(tmp_path, session, monkeypatch) -> None:
+    """A worker that is killed leaves its own there, and the controller removes that."""
+    folder = Path(os.environ[supervisor.TEMPORARY])
+    worker = RunSession(session.options, worker=True)
+    assert worker.bench.workdir.parent == folder
+    worker.close()
+    assert os.environ[supervisor.TEMPORARY] == str(folder)
+    left = RunSession(session.options, worker=True)
+    session.close()
+    assert not left.bench.workdir.exists()
+    assert supervisor.TEMPORARY not in os.environ
+    left.close()
 
 
 def test_a_run_that_was_ended_early_has_lost_nothing(session, cases) -> None:

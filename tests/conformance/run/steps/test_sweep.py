@@ -250,7 +250,7 @@ def test_a_sweep_in_which_nobody_is_to_be_served_proves_nothing_alone(stage) -> 
     stage.adapter.behave["door"] = stage.leave
     record = stage.run("- {sweep: {to: door}}", server=CLOSED)
     assert (record.verdict, record.fault) == ("error", "scenario")
-    assert "needs a positive control" in record.reason
+    assert "add a positive control" in record.reason
     other = 'ports: [{name: other, protocol: smtp, address: "127.0.0.2"}, '
     mine = '\n  - {name: Mine, lower: "127.0.0.1", upper: "127.0.0.1"}\n'
     server = (
@@ -298,3 +298,17 @@ def test_a_limit_that_is_reached_is_no_chance(stage) -> None:
     record = stage.run(steps, server=server)
     assert record.verdict == "pass", record.reason
     assert record.judgements[1].expected == "2 closed, all"
+
+
+def test_another_sweep_may_be_the_control(stage) -> None:
+    stage.adapter.behave["door"] = stage.one_after_the_other(stage.decent("smtp"), stage.leave)
+    server = """\
+ports: [{name: door, protocol: smtp, address: "127.0.0.1"}]
+ip_ranges: [{name: One, lower: "127.0.0.9", upper: "127.0.0.9"}]
+"""
+    steps = """
+        - {sweep: {to: door, ranges: [], sources: ["127.0.0.9"]}, expect: served}
+        - {sweep: {to: door, ranges: [], sources: ["127.0.0.1", "127.0.0.2"]}}
+        """
+    record = stage.run(steps, server=server)
+    assert record.verdict == "pass", record.reason
