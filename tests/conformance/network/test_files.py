@@ -41,7 +41,9 @@ def test_outside_a_namespace_nothing_is_mounted(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_namespace
-def test_what_we_start_looks_names_up_in_our_files_and_nobody_else_does(python: Any, user: int | None) -> None:
+def test_what_we_start_looks_names_up_in_our_files_and_nobody_else_does(
+    python: Any, user: int | None
+) -> None:
     names = ("resolv.conf", "hosts", "nsswitch.conf")
     before = {name: _text(name) for name in names}
     seen = python(SEEN, user=user)
