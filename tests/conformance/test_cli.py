@@ -12,6 +12,8 @@ from contextlib import suppress
 
 import pytest
 
+from conformance import cli
+
 CASE = "ip_ranges.no-match"
 SCENARIO = """\
 id: mine.one
@@ -318,6 +320,16 @@ def test_interrupted(programs, how, words) -> None:
     assert records[-1]["type"] == "footer"
     assert (records[-1]["exit_code"], records[-1]["cases"]) == (130, len(cases))
     assert out.splitlines()[-1].endswith("MUST verified")
+
+
+def test_a_second_signal_does_not_disturb_the_report() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            cli._interrupt(signal.SIGTERM, None)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def wait_for_cases(programs, process, number: int) -> bool:

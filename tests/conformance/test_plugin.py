@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from conformance import plugin
+
 SCENARIO = """\
 id: mine.one
 title: A scenario of a user of the suite
@@ -153,3 +155,32 @@ def test_nothing_heavy_is_imported_for_others(programs) -> None:
         "    assert [name for name in sys.modules if name.startswith(heavy)] == []\n"
     )
     assert programs.pytest("-q", ".").code == 0
+
+
+# --- a worker that ends early ---------------------------------------------------------------------------
+
+
+class Noted:
+    """Takes the place of a run."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, ...]] = []
+
+    def clear_up(self) -> None:
+        self.calls.append(("clear up",))
+
+    def add_lost(self, case: str, reason: str) -> None:
+        self.calls.append((case, reason))
+
+
+def test_what_a_killed_worker_leaves_is_ended_at_once_and_its_case_is_told() -> None:
+    run = Noted()
+    hooks = plugin._Hooks(None, run, worker=False)  # type: ignore[arg-type]
+    hooks.pytest_testnodedown(error=None)  # its work was done
+    assert run.calls == []
+    hooks.pytest_testnodedown(error="Not properly terminated")
+    hooks.pytest_handlecrashitem(crashitem="scenarios/mine.yaml::mine.one[a::b]")
+    assert run.calls == [
+        ("clear up",),
+        ("mine.one[a::b]", "the worker process ended in the middle of this case"),
+    ]

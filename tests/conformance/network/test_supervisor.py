@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,12 @@ class Marked:
 
 
 @pytest.fixture
-def marked() -> Marked:
-    return Marked()
+def marked() -> Iterator[Marked]:
+    marked = Marked()
+    yield marked
+    for pid in marked.pids():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def parent(pid: int) -> int:
@@ -298,7 +303,10 @@ def those(name):
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            words = open(f"/proc/{{entry}}/cmdline", "rb").read().split(b"\\0")
+            try:
+                words = open(f"/proc/{{entry}}/cmdline", "rb").read().split(b"\\0")
+            except OSError:  # it ended meanwhile
+                continue
             if any(word.decode().startswith(sys.argv[1] + "-" + name) for word in words):
                 found.append(int(entry))
     return sorted(found)
@@ -320,7 +328,7 @@ def state(pid):
 while any(state(pid) not in ("", "Z") for pid in ended):
     os.sched_yield()
 left = {{name: len(those(name)) for name in ("ours", "living")}}
-say([expected, nobody, found == ended == orphans, left, supervisor.end_orphans()])
+say([expected, nobody, found == ended == orphans, left, supervisor._left_behind()])
 """
     )
     .replace("{daemon!r}", repr(DAEMON))

@@ -124,6 +124,12 @@ def ipv6_wildcard_takes_ipv4(adapter: ReferenceAdapter, case: Path) -> bool:
     return greeting(running, "wide", host="127.0.0.1") is not None
 
 
+def mapped_clients_are_ipv6(adapter: ReferenceAdapter, case: Path) -> bool:
+    ranges = (RangeSpec(name="Four", lower="127.0.0.1", upper="127.0.0.1"),)
+    running = adapter.start("probe", case, Configuration(ports=(WIDE,), ip_ranges=ranges))
+    return greeting(running, "wide", host="127.0.0.1") == b""
+
+
 def ipv6_listening_by_default(adapter: ReferenceAdapter, case: Path) -> bool:
     running = adapter.start("probe", case, Configuration(default=True))
     shipped = [one for one in running.endpoints if one.address == "0.0.0.0"]
@@ -146,6 +152,7 @@ ON_LOOPBACK: dict[str, Probe] = {
 IN_A_NAMESPACE: dict[str, Probe] = {
     "ipv6-wildcard-takes-ipv4": ipv6_wildcard_takes_ipv4,
     "ipv6-listening-by-default": ipv6_listening_by_default,
+    "mapped-clients-are-ipv6": mapped_clients_are_ipv6,
 }
 
 
