@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 
@@ -21,6 +22,9 @@ _MAIN_TABLE = 254
 _SCOPE_HOST = 254
 _OWN_RULE = 32_000
 _NO_DUPLICATE_DETECTION = 2  # IFA_F_NODAD: else the first bind fails for 1.8 s
+_PASSES = ("UP", "UNKNOWN")  # RFC 2863; tun and lo never say more than UNKNOWN
+_READY_LIMIT = 30.0
+_LOOK_AGAIN = 0.002
 _EVERYTHING = ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0"))
 
 
@@ -108,6 +112,21 @@ def up(*interfaces: str) -> None:
     with _guarded(f"switch {' and '.join(interfaces)} on") as network:
         for interface in interfaces:
             network.link("set", index=_index(network, interface), state="up")
+
+
+def wait_until_ready(*interfaces: str) -> None:
+    """Return when packets pass: the kernel connects an interface some time after it was switched on.
+
+    Until then what is sent is lost. Raises MachineError after `_READY_LIMIT` seconds.
+    """
+    deadline = time.monotonic() + _READY_LIMIT
+    with _guarded(f"look at {', '.join(interfaces)}") as network:
+        for interface in interfaces:
+            index = _index(network, interface)
+            while network.get_links(index)[0].get_attr("IFLA_OPERSTATE") not in _PASSES:
+                if time.monotonic() > deadline:
+                    raise MachineError(f"the interface {interface} was not ready in {_READY_LIMIT:.0f} s")
+                time.sleep(_LOOK_AGAIN)
 
 
 def add_bridge(name: str) -> None:

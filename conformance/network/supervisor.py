@@ -29,8 +29,10 @@ _HANDED_ON = (signal.SIGTERM, signal.SIGHUP)
 _INTERRUPT_THIRD = signal.SIGUSR1
 """From the first to the second: somebody sent SIGINT to the first."""
 _OURS = frozenset({signal.SIGINT, signal.SIGCHLD, _INTERRUPT_THIRD, *_HANDED_ON})
+_ALL_HAVE_IT = 0.2
+"""Seconds until a signal that was sent to the whole group has reached the last of it."""
 _ONE_KEY = 1.0
-"""Seconds within which two SIGINT are the same one, sent to the whole group."""
+"""Seconds within which two SIGINT are the same one."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
@@ -95,6 +97,7 @@ def _first(second: int, folder: str, *, own_processes: bool) -> NoReturn:
             _send(second, heard.si_signo)
         elif heard.si_signo == signal.SIGINT and heard.si_code <= 0:
             # From a process, for us alone perhaps; Ctrl-C (from the kernel) has reached the third as well.
+            time.sleep(_ALL_HAVE_IT)
             _send(second, _INTERRUPT_THIRD)
     if not own_processes:
         _end_the_others(not_ours)

@@ -170,12 +170,16 @@ class World:
             interfaces.add_address(host.link, address)
 
     def _plug(self, name: str, bridge: str, switch: int, link: int, host: int) -> None:
-        from conformance.network import interfaces
+        from conformance.network import interfaces, netns
 
         # Locally administered, and the same in every run (RFC 7042 2.1).
         mac = f"02:00:5e:00:{link:02x}:{host:02x}"
-        interfaces.connect(name, f"p{link}x{host}", bridge, switch, mac)
+        port = f"p{link}x{host}"
+        interfaces.connect(name, port, bridge, switch, mac)
         interfaces.up(name)
+        interfaces.wait_until_ready(name)
+        with netns.inside(switch):
+            interfaces.wait_until_ready(port)
 
 
 @contextlib.contextmanager

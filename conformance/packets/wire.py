@@ -207,6 +207,8 @@ def _route() -> None:
     _refuse_outside()  # once more: elsewhere this would take the machine off its network
     from pyroute2 import IPRoute
 
+    from conformance.network import interfaces
+
     _sysctl("net/ipv6/conf", NAME, "disable_ipv6", "0")
     for name, value in (("accept_ra", "0"), ("router_solicitations", "0"), ("accept_dad", "0")):
         _sysctl("net/ipv6/conf", NAME, name, value)
@@ -221,6 +223,9 @@ def _route() -> None:
         network.link("set", index=index, mtu=1500, txqlen=_QUEUE, state="up")
         for family, everything in ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0")):
             network.route("replace", family=family, dst=everything, oif=index)
+        ends = [name for name in (NAME, _OUR_END) if network.link_lookup(ifname=name)]
+    # Not a constant time: until the kernel has connected a veth pair, it drops what is sent.
+    interfaces.wait_until_ready(*ends)
 
 
 def _refuse_outside() -> None:
