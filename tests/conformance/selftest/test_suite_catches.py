@@ -17,7 +17,7 @@ from conformance.scenario.needs import network_needs
 from conformance.selftest.faults import FAULTS, Fault
 
 CASES = loader.load([builtin.scenarios_directory()], requirements.load())
-LIMIT = 100
+LIMIT = 280
 
 
 def run(folder: Path, scenarios: list[str], *options: str) -> tuple[int, dict[str, Any]]:
