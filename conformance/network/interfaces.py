@@ -23,6 +23,7 @@ _SCOPE_HOST = 254
 _OWN_RULE = 32_000
 _NO_DUPLICATE_DETECTION = 2  # IFA_F_NODAD: else the first bind fails for 1.8 s
 _PASSES = ("UP", "UNKNOWN")  # RFC 2863; tun and lo never say more than UNKNOWN
+_RTN_LOCAL = 2
 _READY_LIMIT = 30.0
 _LOOK_AGAIN = 0.002
 _EVERYTHING = ((socket.AF_INET, "0.0.0.0/0"), (socket.AF_INET6, "::/0"))
@@ -92,6 +93,27 @@ def add_address(interface: str, address: Interface) -> None:
     more = {"flags": _NO_DUPLICATE_DETECTION} if address.version == 6 else {}
     with _guarded(f"add {address} to {interface}") as network:
         _address(network, "add", interface, address, more)
+        if address.version == 6 and _is_up(network, interface):
+            _wait_until_local(network, interface, address)
+
+
+def _is_up(network: IPRoute, interface: str) -> bool:
+    return bool(network.get_links(_index(network, interface))[0]["flags"] & 0x1)  # IFF_UP
+
+
+def _wait_until_local(network: IPRoute, interface: str, address: Interface) -> None:
+    """Return when the kernel takes packets for an IPv6 address, which it does some time after it has it."""
+    deadline = time.monotonic() + _READY_LIMIT
+    only = {"oif": _index(network, interface)} if address.ip.is_link_local else {}
+    while True:
+        # Until then the way to the address is another one, or none.
+        with contextlib.suppress(NetlinkError):
+            routes = network.route("get", family=socket.AF_INET6, dst=str(address.ip), **only)
+            if any(route["type"] == _RTN_LOCAL for route in routes):
+                return
+        if time.monotonic() > deadline:
+            raise MachineError(f"packets to {address.ip} were not taken in {_READY_LIMIT:.0f} s")
+        time.sleep(_LOOK_AGAIN)
 
 
 def remove_address(interface: str, address: Interface) -> None:
