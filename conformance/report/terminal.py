@@ -170,7 +170,7 @@ def not_judged(records: Sequence[CaseRecord]) -> RenderableType | None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for (verdict, reason), number in counts.most_common():
-        table.add_row(str(number), Text(str(verdict), style="dim"), reason)
+        table.add_row(str(number), Text(str(verdict), style="dim"), Text(reason))
     return table
 
 
