@@ -44,7 +44,7 @@ Feature = Literal[
     "dual_stack_listener",
     "accounts",
     "mail.local",  # mail for a local account can be fetched afterwards (POP3 or IMAP)
-    "relay",  # Configuration.relay: all outgoing mail goes to one next hop, by name or address of either family
+    "relay",  # Configuration.relay: one next hop for all outgoing mail, by name or address of either family
     "relay.alternatives",  # several next hops, one after the other
     "relay.security",  # STARTTLS, optional or required, and TLS from the first octet
     "relay.login",
@@ -157,11 +157,12 @@ class DeliverySpec(Value):
     """How mail goes out, with a relay or without."""
 
     bind: str = Field(
-        default="", description="Source of connections of its own family, as written; empty: the system's choice"
+        default="",
+        description="Source of connections of its own family, as written; empty: the system's choice",
     )
     ipv6_preferred: bool = False
-    tries: int = Field(default=4, ge=0, description="After the first one")
-    minutes_between_tries: int = Field(default=60, ge=1)
+    tries: int = Field(default=4, ge=1, description="In all; then the message is returned to its sender")
+    minutes_between_tries: int = Field(default=60, ge=0)
     verify: bool = Field(default=True, description="Certificates of next hops are verified")
 
 

@@ -45,7 +45,9 @@ class Dns(Model):
         default_factory=dict, examples=[{"relay.test": {"AAAA": "::1", "A": "127.0.0.1"}}]
     )
     failures: tuple[Failure, ...] = ()
-    at: Texts = Field(default=("127.0.0.1",), min_length=1, description="Addresses; the server gets the first")
+    at: Texts = Field(
+        default=("127.0.0.1",), min_length=1, description="Addresses; the server gets the first"
+    )
 
 
 class Relay(Model):
@@ -65,8 +67,10 @@ class Delivery(Model):
 
     bind: str = Field(default="", description="Where connections come from; '': the system's choice")
     ipv6_preferred: bool = False
-    tries: int = Field(default=4, ge=0, le=100, description="After the first one")
-    minutes_between_tries: int = Field(default=60, ge=1, le=10_000)
+    tries: int = Field(
+        default=4, ge=1, le=100, description="In all; then the message goes back to its sender"
+    )
+    minutes_between_tries: int = Field(default=60, ge=0, le=10_000)
     verify: bool = Field(default=True, description="Certificates of next hops")
 
 
@@ -152,6 +156,8 @@ class QueueExpectation(Expectation):
 
     messages: int | None = Field(default=None, ge=0, description="So many wait")
     mail_from: str | None = Field(default=None, description="Of every one of them")
-    rcpt_to: Words | None = Field(default=None, description="Recipients that are not settled, of all together")
+    rcpt_to: Words | None = Field(
+        default=None, description="Recipients that are not settled, of all together"
+    )
     settled: bool = Field(default=False, description="Everything was tried, and waits for its next try")
     within: Duration = LIMIT
