@@ -139,7 +139,7 @@ def _step_shape(step: object, path: DocumentPath) -> Finding | None:
         return None
     unknown = [key for key in step if key not in _BESIDE_ACTION]
     if unknown:
-        message = f"unknown step {unknown[0]!r}; {expected(STEP_TYPES, unknown[0])}"
+        message = f"unknown step {unknown[0]!r}; {expected(STEP_TYPES, unknown[0], limit=len(STEP_TYPES))}"
         return Finding((*path, unknown[0]), message, at_key=True)
     return Finding(path, f"this step has no action; {expected(STEP_TYPES, '')}")
 
