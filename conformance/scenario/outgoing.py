@@ -107,10 +107,17 @@ class RelayedExpectation(Expectation):
     rcpt_to: Words | None = Field(default=None, description="Of all transactions together, in any order")
     transactions: int | None = Field(default=None, ge=1, description="How many carried the recipients")
     connections: int | None = Field(default=None, ge=1, description="How many brought the messages")
-    content: Literal["identical"] | None = Field(
-        default=None, description="Octet by octet as it was sent, behind trace fields that were put before"
+    content: Literal["identical", "equivalent"] | None = Field(
+        default=None,
+        description="identical: octet by octet as it was sent, behind trace fields that were put before; "
+        "equivalent: or converted to 7 bits, saying the same (RFC 6152)",
     )
     contains: Words = Field(default=(), description="Texts that the message has as it arrived")
+    trace_fields: int | None = Field(
+        default=None,
+        ge=0,
+        description="How many fields 'Received' it has: one for each time that it was taken",
+    )
     ehlo: str | None = Field(default=None, description="A regular expression that the whole argument matches")
     tls: bool | None = None
     user: str | None = Field(default=None, description="Who logged in; '': nobody")

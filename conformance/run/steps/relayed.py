@@ -6,6 +6,8 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from email import policy
+from email.parser import BytesParser
 
 from conformance.adapters.base import Queue
 from conformance.addresses import canonical, parse
@@ -19,6 +21,8 @@ from conformance.verdict.judge import Finding, found
 SHOWN = 4
 """Things that are wrong, of which a judgement tells."""
 _FIELD = re.compile(rb"[!-9;-~]+:[^\r\n]*(\r\n[ \t][^\r\n]*)*\r\n")
+
+_RECEIVED = re.compile(rb"^Received:", re.IGNORECASE | re.MULTILINE)
 
 
 def relayed(context: Context, step: model.RelayedStep) -> None:
@@ -193,8 +197,20 @@ def _attributes(expectation: model.RelayedExpectation, sent: Sent, one: Delivery
     for text in expectation.contains:
         if text.encode() not in message.content:
             yield f"it lacks {text!r}"
-    if expectation.content == "identical":
-        yield from different(sent.content, message.content)
+    if expectation.trace_fields is not None:
+        fields = len(_RECEIVED.findall(message.content.partition(b"\r\n\r\n")[0]))
+        if fields != expectation.trace_fields:
+            yield f"it has {fields} fields 'Received'"
+    if expectation.content is not None:
+        converted = expectation.content == "equivalent" and says_the_same(sent.content, message.content)
+        if not converted:
+            yield from different(sent.content, message.content)
+
+
+def says_the_same(sent: bytes, arrived: bytes) -> bool:
+    """Say whether ``arrived`` is the text of ``sent`` in 7 bits (RFC 2045 §6)."""
+    texts = [BytesParser(policy=policy.default).parsebytes(one).get_content() for one in (sent, arrived)]
+    return arrived.isascii() and str(texts[0]).splitlines() == str(texts[1]).splitlines()
 
 
 def different(sent: bytes, arrived: bytes) -> Iterator[str]:
