@@ -105,6 +105,9 @@ class RelayedExpectation(Expectation):
     at: str | None = Field(default=None, description="Address of the smart host that was connected to")
     mail_from: str | None = None
     rcpt_to: Words | None = Field(default=None, description="Of all transactions together, in any order")
+    never_to: Words = Field(
+        default=(), description="Recipients of whom no smart host has heard, in any message at all"
+    )
     transactions: int | None = Field(default=None, ge=1, description="How many carried the recipients")
     connections: int | None = Field(default=None, ge=1, description="How many brought the messages")
     content: Literal["identical", "equivalent"] | None = Field(

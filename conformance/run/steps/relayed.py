@@ -112,8 +112,10 @@ def _finding(
     waiting: Queue,
 ) -> Finding:
     wrong = list(_wrong(action, expectation, wanted, got))
+    lab = laboratory(context)
+    heard = {to for one in lab.recording.deliveries for to in (*one.message.rcpt_to, *one.message.refused)}
+    wrong += [f"a smart host was asked to take mail for {to}" for to in expectation.never_to if to in heard]
     if expectation.accounted:
-        lab = laboratory(context)
         returned = {one.identity for one in wanted if notifications(lab.recording.visits, (), one)}
         wrong += _unaccounted(wanted, got, returned, waiting, context.kills)
     words = "; ".join(wrong[:SHOWN])
