@@ -163,7 +163,9 @@ class QueueWorker:
     async def _send(self, leased: Leased) -> None:
         """Deliver one message to everybody who is due."""
         try:
-            content = await self._queue.content(leased.id)
+            content = leased.content
+            if content is None:
+                content = await self._queue.content(leased.id)
         except LookupError:
             return
         except Exception:
