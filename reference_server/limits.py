@@ -108,6 +108,9 @@ QUEUE_LOOK = 300.0
 QUEUE_MESSAGES = 100
 """Messages that are being sent at a time, those included that wait for a connection."""
 
+QUEUE_SMALL = 64 * 1024
+"""A message up to this size is read together with others; so many times QUEUE_MESSAGES are held at most."""
+
 QUEUE_RETRY = 1.0
 """Between two attempts to keep what became of a message, when the database does not take it."""
 

@@ -316,11 +316,15 @@ class Server:
     async def _advance(self, seconds: float) -> Mapping[str, object]:
         """Move the clock, and look at everything that it makes due."""
         assert self._worker is not None
+        before = self._worker.begun
         self._now.advance(seconds)
         if not self._table.good_at(self._now()):
             await self._rebuild_table()
-        begun = await self._worker.look()
-        return {"now": self._now().isoformat(timespec="seconds"), "begun": begun}
+        await self._worker.look()
+        return {
+            "now": self._now().isoformat(timespec="seconds"),
+            "begun": self._worker.begun - before,
+        }
 
     # --- control.ServerControl ------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol as Interface
 
 from reference_server import limits
@@ -60,6 +61,8 @@ class QueueWorker:
         self._deliveries = asyncio.Semaphore(limits.OUT_DELIVERIES)
         self._sending: dict[int, asyncio.Task[None]] = {}
         self._loop: asyncio.Task[None] | None = None
+        self.begun = 0
+        """How often a message was begun with, since the start."""
 
     # --- for the server -------------------------------------------------------------------------------
 
@@ -72,13 +75,11 @@ class QueueWorker:
         """Look at the queue soon: it has changed, or the clock has."""
         self._woken.set()
 
-    async def look(self) -> int:
-        """Begin with everything that is due now; return how many messages that are."""
-        begun = 0
-        while taken := await self._take(limits.QUEUE_MESSAGES - len(self._sending)):
-            begun += taken
+    async def look(self) -> None:
+        """Begin with everything that is due now, as far as there is room."""
+        while await self._take(limits.QUEUE_MESSAGES - len(self._sending)):
+            pass
         self.wake()
-        return begun
 
     def start(self) -> None:
         """Begin to work, or go on after `pause`. What an earlier run left is taken back by the caller."""
@@ -146,11 +147,13 @@ class QueueWorker:
             for leased in found:
                 task = asyncio.get_running_loop().create_task(self._send(leased))
                 self._sending[leased.id] = task
-                task.add_done_callback(lambda _, message_id=leased.id: self._sent(message_id))  # type: ignore[misc]
+                task.add_done_callback(partial(self._sent, leased.id))
+            self.begun += len(found)
         return len(found)
 
-    def _sent(self, message_id: int) -> None:
-        task = self._sending.pop(message_id)
+    def _sent(self, message_id: int, task: asyncio.Task[None]) -> None:
+        if self._sending.get(message_id) is task:
+            del self._sending[message_id]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("queue.error", message=message_id, error=repr(error))
         self.wake()
@@ -160,7 +163,9 @@ class QueueWorker:
     async def _send(self, leased: Leased) -> None:
         """Deliver one message to everybody who is due."""
         try:
-            content = await self._queue.content(leased.id)
+            content = leased.content
+            if content is None:
+                content = await self._queue.content(leased.id)
         except LookupError:
             return
         except Exception:
@@ -216,6 +221,8 @@ class QueueWorker:
         settlement = Settlement(leased.id, tuple(done), again, reports)
         # Not cut off when the server stops: the database finishes what it was given.
         ours = await asyncio.shield(self._keep(settlement, release=release))
+        if release:
+            self._sending.pop(leased.id, None)  # it may be due again at once
         self._tell(leased, results, lost, reported=bool(reports), ours=ours)
         if reports:
             self.wake()

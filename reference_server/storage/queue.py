@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
@@ -50,6 +51,8 @@ class Leased:
     helo: str
     peer: IPAddress | None
     recipients: tuple[Recipient, ...]
+    content: bytes | None = None
+    """The octets to send, of a small message; else to be asked for: `SqlMailQueue.content`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,8 @@ class SqlMailQueue:
                 .values(lease_owner=self._owner, lease_until=until)
             )
             recipients = _due_recipients(connection, ids, now)
-            return [_leased(row, recipients.get(row.id, [])) for row in found]
+            texts = _small_texts(connection, [row for row in found if row.size <= limits.QUEUE_SMALL])
+            return [_leased(row, recipients.get(row.id, []), texts.get(row.id)) for row in found]
 
         # Nothing is written, and nothing synced, when nothing is due.
         if not await self._database.read(lambda connection: connection.execute(due.limit(1)).all()):
@@ -229,8 +233,18 @@ def remove(connection: Connection, message_id: int) -> bool:
     return True
 
 
+# Made once: to build a statement takes longer than to run it.
+_INSERT_MESSAGE = insert(queue_messages)
 _INSERT_RECIPIENT = insert(queue_recipients)
+_DELETE_MESSAGE = delete(queue_messages).where(queue_messages.c.id == bindparam("message"))
 _DELETE_RECIPIENT = delete(queue_recipients).where(queue_recipients.c.id == bindparam("recipient"))
+_OURS = select(
+    queue_messages.c.content_id,
+    select(func.count(queue_recipients.c.id))
+    .where(queue_recipients.c.message_id == queue_messages.c.id)
+    .scalar_subquery()
+    .label("recipients"),
+).where(queue_messages.c.id == bindparam("message"), queue_messages.c.lease_owner == bindparam("owner"))
 
 
 def _keep(connection: Connection, mail: NewMail, validity: int) -> list[int]:
@@ -255,7 +269,7 @@ def _enqueue(connection: Connection, mail: NewMail, content_id: int) -> None:
         "peer": mail.peer,
         "next_try": mail.received,
     }
-    key = connection.execute(insert(queue_messages), values).inserted_primary_key
+    key = connection.execute(_INSERT_MESSAGE, values).inserted_primary_key
     assert key is not None
     recipient = {"message_id": key[0], "tries": 0, "next_try": mail.received, "last_reply": ""}
     connection.execute(
@@ -278,7 +292,15 @@ def _due_recipients(
     return found
 
 
-def _leased(row: Row[tuple[object, ...]], recipients: list[Recipient]) -> Leased:
+def _small_texts(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, bytes]:
+    """Return the octets to send of messages, by their ids."""
+    columns = content_rows.c
+    query = select(columns.id, columns.octets).where(columns.id.in_([row.content_id for row in rows]))
+    texts = {row.id: row.octets for row in connection.execute(query)}
+    return {row.id: bytes(texts[row.content_id])[row.skip :] for row in rows}
+
+
+def _leased(row: Row[Any], recipients: list[Recipient], content: bytes | None) -> Leased:
     return Leased(
         id=row.id,
         sender=row.sender,
@@ -289,6 +311,7 @@ def _leased(row: Row[tuple[object, ...]], recipients: list[Recipient]) -> Leased
         helo=row.helo,
         peer=None if row.peer is None else address_from(row.family, row.peer),
         recipients=tuple(recipients),
+        content=content,
     )
 
 
@@ -297,23 +320,24 @@ def _settle(
 ) -> list[int] | None:
     """Return the mailboxes that changed; None when the message is not ours."""
     rows, recipients = queue_messages.c, queue_recipients.c
-    mine = rows.id == settlement.message_id, rows.lease_owner == owner
-    content_id = connection.scalar(select(rows.content_id).where(*mine))
-    if content_id is None:
+    ours = connection.execute(_OURS, {"message": settlement.message_id, "owner": owner}).first()
+    if ours is None:
         return None
-    if settlement.done:
-        connection.execute(_DELETE_RECIPIENT, [{"recipient": each} for each in settlement.done])
-    for recipient_id, later in settlement.later.items():
-        values = {"next_try": later.next_try, "tries": later.tries, "last_reply": later.reply}
-        connection.execute(update(queue_recipients).where(recipients.id == recipient_id).values(values))
-    next_try = connection.scalar(
-        select(func.min(recipients.next_try)).where(recipients.message_id == settlement.message_id)
-    )
-    if next_try is None:
-        _remove(connection, settlement.message_id, content_id)
+    if len(settlement.done) == ours.recipients:
+        _remove(connection, settlement.message_id, ours.content_id)
     else:
+        if settlement.done:
+            connection.execute(_DELETE_RECIPIENT, [{"recipient": each} for each in settlement.done])
+        for recipient_id, later in settlement.later.items():
+            values = {"next_try": later.next_try, "tries": later.tries, "last_reply": later.reply}
+            connection.execute(update(queue_recipients).where(recipients.id == recipient_id).values(values))
+        next_try = select(func.min(recipients.next_try)).where(recipients.message_id == settlement.message_id)
         lease = {"lease_owner": None, "lease_until": None} if release else {}
-        connection.execute(update(queue_messages).where(*mine).values(next_try=next_try, **lease))
+        connection.execute(
+            update(queue_messages)
+            .where(rows.id == settlement.message_id)
+            .values(next_try=next_try.scalar_subquery(), **lease)
+        )
     changed = []
     for report in settlement.reports:
         # An account may be deleted at any time: the report to it is not worth the settlement.
@@ -328,5 +352,5 @@ def _settle(
 
 def _remove(connection: Connection, message_id: int, content_id: int) -> None:
     """Delete a message, its recipients, and its text unless a local copy shares it."""
-    connection.execute(delete(queue_messages).where(queue_messages.c.id == message_id))
-    contents.drop_unused(connection, [content_id])
+    connection.execute(_DELETE_MESSAGE, {"message": message_id})
+    contents.drop_if_unused(connection, content_id)
