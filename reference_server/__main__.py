@@ -81,6 +81,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[Options, LogFormat]:
         admin_password=os.environ.get(PASSWORD_VARIABLE) or None,
         bare=given.bare,
         cheap_password_hashes=given.cheap_password_hashes,
+        control_socket=given.control_socket,
     )
     return options, given.log_format
 
@@ -128,6 +129,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--admin-key", type=Path, metavar="FILE", help="the key of that certificate, PEM")
     add("--bare", action="store_true", help="no default ports and IP ranges at the first start")
     add("--cheap-password-hashes", action="store_true", help="for tests: hashes that protect nothing")
+    add(
+        "--control-socket",
+        type=Path,
+        metavar="PATH",
+        help="for tests: a Unix socket that moves the server's clock, one JSON object a line: "
+        '{"advance": SECONDS} is answered {"ok": true, "now": TIME, "begun": MESSAGES} when what became due '
+        "(queued mail, IP ranges) has been looked at",
+    )
     add(
         "--log-format",
         choices=("text", "json"),

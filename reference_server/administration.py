@@ -42,6 +42,8 @@ class Administration:
         http = import_module("reference_server.admin.http")
         # Protocols that no port has yet: their first client, after a reinitialize, shall not wait either.
         preload(Protocol)
+        # The first name that is looked up neither.
+        import_module("dns.asyncresolver")
         return http
 
     async def _open(self, admin_server: type[AdminServer], app: Any, address: IPAddress) -> None:

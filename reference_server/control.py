@@ -47,5 +47,8 @@ class ServerControl(Interface):
     def settings_changed(self, settings: ServerSettings) -> None:
         """Take over the settings; they hold at once."""
 
+    def queue_changed(self) -> None:
+        """Look at the queue soon."""
+
     def request_reinitialize(self) -> None:
         """Stop and start every service in the same process, soon: the caller answers first."""

@@ -96,6 +96,88 @@ SMTP_HOPS = 100
 SMTP_COMMAND_TIMEOUT = 300.0
 """RFC 5321 section 4.5.3.2.7: at least 5 minutes for the next command, and for the next block of data."""
 
+# --- Outgoing mail (delivery/) ------------------------------------------------------------------------
+
+QUEUE_LEASE = 6 * 3600.0
+"""How long a message stays with a process that is not heard of any more. Longer than one try may take: each
+address has the time-outs below. A process that starts takes back the leases of its predecessor at once."""
+
+QUEUE_LOOK = 300.0
+"""The queue is looked at so often, at least, for what is due: clocks may be set."""
+
+QUEUE_MESSAGES = 100
+"""Messages that are being sent at a time, those included that wait for a connection."""
+
+QUEUE_SMALL = 64 * 1024
+"""A message up to this size is read together with others; so many times QUEUE_MESSAGES are held at most."""
+
+QUEUE_RETRY = 1.0
+"""Between two attempts to keep what became of a message, when the database does not take it."""
+
+OUT_DELIVERIES = 200
+"""Transactions that are under way at a time, to whomever."""
+
+OUT_CONNECTIONS = 20
+"""Connections to one next hop at a time."""
+
+OUT_KEPT_IDLE = 2.0
+"""A connection to a next hop is kept for so long for the mail that comes next, then ended with QUIT."""
+
+OUT_MESSAGES = 100
+"""Messages over one connection; then a new one is made, perhaps to another of the next hop's addresses."""
+
+OUT_RECIPIENTS = 100
+"""In one transaction (RFC 5321 section 4.5.3.1.8: every server takes 100)."""
+
+OUT_ADDRESSES = 20
+"""Addresses of one next hop that are tried in one attempt (RFC 5321 section 5.1: at least two)."""
+
+OUT_HEAD_START = 2.0
+"""How long an address may be silent before the next one is tried beside it (RFC 8305 section 5; longer than
+the 0.25 s there, since the order of the addresses is a setting here)."""
+
+OUT_CONNECT = 30.0
+"""For one address to accept the connection. The system itself would try for some two minutes."""
+
+OUT_GREETING = 300.0
+"""RFC 5321 section 4.5.3.2.1."""
+
+OUT_COMMAND = 300.0
+"""MAIL and RCPT: RFC 5321 section 4.5.3.2.2 and 3; EHLO, STARTTLS and AUTH, which it leaves open, as well."""
+
+OUT_DATA_INITIATION = 120.0
+"""RFC 5321 section 4.5.3.2.4."""
+
+OUT_DATA_BLOCK = 180.0
+"""RFC 5321 section 4.5.3.2.5."""
+
+OUT_DATA_TERMINATION = 600.0
+"""RFC 5321 section 4.5.3.2.6."""
+
+OUT_QUIT = 5.0
+"""For the answer to QUIT, and for the close: nothing depends on it any more."""
+
+OUT_REPLY_LINE = 4096
+"""RFC 5321 section 4.5.3.1.5 says 512; some servers say more."""
+
+OUT_REPLY_LINES = 200
+"""Lines of one reply."""
+
+OUT_BLOCK = 64 * 1024
+"""Octets of a message that are written before the next hop has to keep up."""
+
+DNS_TIME = 20.0
+"""For the answer to one question, all servers and repetitions included."""
+
+DNS_CNAMES = 10
+"""CNAMEs that are followed from one name to its records (the documented server's number)."""
+
+REPORT_OCTETS = 64 * 1024
+"""A message up to this size is returned whole with the report, of a bigger one the header."""
+
+REPORT_HEADER = 32 * 1024
+"""Of a header so much is returned."""
+
 # --- POP3 and IMAP ------------------------------------------------------------------------------------
 
 POP3_COMMAND_LINE = 512

@@ -29,6 +29,8 @@ class Options:
     """The administrator's first password; None: one is generated."""
     bare: bool = False
     cheap_password_hashes: bool = False
+    control_socket: Path | None = None
+    """See `listening.control_socket`."""
 
     @property
     def database_url(self) -> str:

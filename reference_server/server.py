@@ -9,16 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
 
 from reference_server import __version__, limits
 from reference_server.addresses import IPAddress, address_text
 from reference_server.admin.operations import Operations
 from reference_server.administration import Administration
+from reference_server.clock import Clock, utc_now
 from reference_server.control import ListenerStatus, ServerStatus
 from reference_server.data_directory import DataDirectory
+from reference_server.delivery.next_hop import Bound
+from reference_server.delivery.queue_worker import QueueWorker
+from reference_server.delivery.relay import Relay
+from reference_server.delivery.resolver import Dns
 from reference_server.listening import admission, gate, os_ipv6
+from reference_server.listening.control_socket import ControlSocket
 from reference_server.listening.ip_ranges import RangeTable
 from reference_server.listening.sessions import OpenSessions
 from reference_server.listening.tls import server_context
@@ -30,15 +36,11 @@ from reference_server.settings import IpRange, Port, Protocol, ServerSettings
 from reference_server.storage import first_start
 from reference_server.storage.database import Database
 from reference_server.storage.mailboxes import SqlMailStore
+from reference_server.storage.queue import SqlMailQueue
 
 NO_IPV6 = (
     "the operating system had no IPv6 when the server was started; enable it there, then restart the server"
 )
-
-
-def utc_now() -> datetime:
-    """Return the time: aware, UTC."""
-    return datetime.now(UTC)
 
 
 class Server:
@@ -56,7 +58,7 @@ class Server:
         self._options = options
         self._log = log
         self._announce = announce
-        self._now = now
+        self._now = Clock(now)
         self._state = "starting"
         self._generation = 0
         self._processed = 0
@@ -74,6 +76,7 @@ class Server:
         self._sessions = OpenSessions(self._session_finished)
         self._operations: Operations | None = None
         self._gate: gate.Gate | None = None
+        self._worker: QueueWorker | None = None
         self._administration: Administration | None = None
         self._closing = contextlib.AsyncExitStack()
 
@@ -110,16 +113,26 @@ class Server:
         operations.attach(self)
         self._operations = operations
         self._ipv6_available = os_ipv6.available()
+        mail = SqlMailStore(database)
+        queue = SqlMailQueue(database, mail)
+        await queue.recover()
+        relay = Relay(self._dns, self._bound, self._now)
+        self._worker = QueueWorker(
+            queue, relay, operations.accounts, lambda: self._settings, self._now, self._log
+        )
         services = Services(
             settings=lambda: self._settings,
             accounts=operations.accounts,
-            mail=SqlMailStore(database),
+            mail=mail,
+            queue=self._worker,
             now=self._now,
             finished=self._sessions.finish,
             message_accepted=self._message_accepted,
         )
         self._gate = gate.Gate(self._admit, open_session, self._sessions, services, self._log)
         await self._open_services()
+        self._worker.start()
+        await self._open_control()
         self._spawn(self._reinitialize_on_request())
         self._administration = Administration(options, operations, self._log, self._announce)
         self._spawn(self._open_administration(self._administration))
@@ -150,6 +163,8 @@ class Server:
         try:
             async with asyncio.TaskGroup() as ends:
                 ends.create_task(self._end_sessions())
+                if self._worker is not None:
+                    ends.create_task(self._worker.stop(limits.STOP_GRACE))
                 if self._administration is not None:
                     ends.create_task(self._administration.stop())
             if self._gate is not None:
@@ -169,23 +184,31 @@ class Server:
     def hurry(self) -> None:
         """Cut off whoever is still there: the person who stops the server will not wait."""
         self._sessions.abort(self._sessions.open_now())
+        if self._worker is not None:
+            self._worker.hurry()
 
     async def reinitialize(self) -> None:
         """Stop the services and start them again from the configuration as it is now, in this process.
 
         Sessions end politely: idle ones before the listeners open again, the others after the command that
-        is running, and after `limits.STOP_GRACE` at the latest. The administration goes on.
+        is running, and after `limits.STOP_GRACE` at the latest. Mail that is being sent goes on, and so does
+        the administration.
         """
         assert self._gate is not None
+        assert self._worker is not None
         async with self._reinitializing:
             self._state = "reinitializing"
             self._gate.close()
+            await self._worker.pause()
             self._listeners = ()
             leaving = self._sessions.open_now()
             self._sessions.shutdown()
             if not await self._sessions.ended(leaving, limits.REINITIALIZE_GRACE):
                 self._spawn(self._cut_off(leaving))
-            await self._open_services()
+            try:
+                await self._open_services()
+            finally:
+                self._worker.start()
 
     async def _reinitialize_on_request(self) -> None:
         while True:
@@ -268,6 +291,41 @@ class Server:
     def _message_accepted(self) -> None:
         self._processed += 1
 
+    # --- outgoing mail --------------------------------------------------------------------------------
+
+    def _dns(self) -> Dns:
+        return Dns(self._settings.dns_server, ipv6=self._ipv6_available)
+
+    def _bound(self) -> tuple[Bound, ...]:
+        """Return where our listeners are: mail for one of them would come back to us."""
+        return tuple(Bound(each.port.address, each.number) for each in self._listeners if each.open)
+
+    async def _open_control(self) -> None:
+        """Open the control socket, when the options name one; its trouble is reported."""
+        path = self._options.control_socket
+        if path is None:
+            return
+        control = ControlSocket(path, self._advance, self._log)
+        try:
+            await control.open()
+        except OSError as error:
+            self._log.error("control.failed", path=str(path), error=error.strerror or str(error))
+        else:
+            self._closing.push_async_callback(control.close)
+
+    async def _advance(self, seconds: float) -> Mapping[str, object]:
+        """Move the clock, and look at everything that it makes due."""
+        assert self._worker is not None
+        before = self._worker.begun
+        self._now.advance(seconds)
+        if not self._table.good_at(self._now()):
+            await self._rebuild_table()
+        await self._worker.look()
+        return {
+            "now": self._now().isoformat(timespec="seconds"),
+            "begun": self._worker.begun - before,
+        }
+
     # --- control.ServerControl ------------------------------------------------------------------------
 
     def status(self) -> ServerStatus:
@@ -290,6 +348,11 @@ class Server:
     def settings_changed(self, settings: ServerSettings) -> None:
         """See `control.ServerControl`."""
         self._settings = settings
+
+    def queue_changed(self) -> None:
+        """See `control.ServerControl`."""
+        if self._worker is not None:
+            self._worker.wake()
 
     def request_reinitialize(self) -> None:
         """See `control.ServerControl`."""

@@ -98,6 +98,39 @@ class MailStore(Interface):
 
 
 @dataclass(frozen=True, slots=True)
+class NewMail:
+    """A message with recipients on other servers, as it comes in, or as we made it (a report)."""
+
+    sender: str
+    """Empty: the null sender."""
+    content: bytes
+    """Whole lines that end with CR LF, and no other CR or LF."""
+    skip: int
+    """So many octets at the beginning are for local copies only (Return-Path, RFC 5321 section 4.4)."""
+    received: datetime
+    local: tuple[int, ...]
+    """Accounts that get a copy at once."""
+    remote: tuple[str, ...]
+    """Recipients to be reached over SMTP."""
+    trace_id: str = ""
+    """As in its Received field."""
+    helo: str = ""
+    """What the client called itself; empty: we made the message."""
+    peer: IPAddress | None = None
+    """The client; None: we made the message."""
+
+
+class MailQueue(Interface):
+    """Mail on its way to other servers."""
+
+    async def accept(self, mail: NewMail) -> None:
+        """Keep a message for all its recipients, local and remote, all or none.
+
+        Committed and synced to disk when the call returns: from then on the message is delivered or returned.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """What the rest of the server offers to a protocol."""
 
@@ -105,6 +138,7 @@ class Services:
     """The settings as they are now."""
     accounts: Accounts
     mail: MailStore
+    queue: MailQueue
     now: Callable[[], datetime]
     """The clock: aware, UTC."""
     finished: Callable[[Session, str], None]

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from conformance.addresses import Interface
+from conformance.addresses import Address, Interface
 from conformance.errors import MachineError
 from conformance.network import safety
 
@@ -127,6 +127,18 @@ def _address(
 ) -> None:
     index, length = _index(network, interface), address.network.prefixlen
     network.addr(verb, index=index, address=str(address.ip), prefixlen=length, **more)
+
+
+def set_unreachable(address: Address, *, on: bool) -> None:
+    """Let the kernel say at once that there is no way to ``address``, or no longer. Raises MachineError."""
+    with _guarded(f"change the way to {address}") as network:
+        network.route(
+            "replace" if on else "del",
+            family=socket.AF_INET6 if address.version == 6 else socket.AF_INET,
+            dst=f"{address}/{address.max_prefixlen}",
+            type="unreachable",
+            table=_LOCAL_TABLE,
+        )
 
 
 def up(*interfaces: str) -> None:

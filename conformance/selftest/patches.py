@@ -25,6 +25,7 @@ from conformance.errors import HarnessBug
 if TYPE_CHECKING:
     from reference_server.addresses import IPAddress
     from reference_server.listening.gate import Listener
+    from reference_server.session import NewMail
     from reference_server.settings import IpRange, Port
 
 STORED_AFTER = 30.0
@@ -211,9 +212,11 @@ def ipv6_listening_by_default() -> None:
 
 
 def acknowledged_before_stored() -> None:
-    """`deliver` returns at once; the message is stored later, or when somebody looks."""
+    """`deliver` and `accept` return at once; the message is stored later, or when somebody looks."""
     from reference_server.storage.mailboxes import SqlMailStore
+    from reference_server.storage.queue import SqlMailQueue
 
+    accept = SqlMailQueue.accept
     deliver, mailboxes, messages = SqlMailStore.deliver, SqlMailStore.mailboxes, SqlMailStore.messages
     waiting: list[Callable[[], Any]] = []
     tasks: set[asyncio.Task[None]] = set()
@@ -233,6 +236,10 @@ def acknowledged_before_stored() -> None:
         waiting.append(functools.partial(deliver, self, account_ids, content, received))
         asyncio.get_running_loop().call_later(STORED_AFTER, store_now)
 
+    async def wrong_accept(self: SqlMailQueue, mail: NewMail) -> None:
+        waiting.append(functools.partial(accept, self, mail))
+        asyncio.get_running_loop().call_later(STORED_AFTER, store_now)
+
     async def looking_mailboxes(self: SqlMailStore, account_id: int) -> Any:
         await store()
         return await mailboxes(self, account_id)
@@ -242,6 +249,7 @@ def acknowledged_before_stored() -> None:
         return await messages(self, mailbox_id)
 
     _replace(SqlMailStore, "deliver", wrong_deliver)
+    _replace(SqlMailQueue, "accept", wrong_accept)
     _replace(SqlMailStore, "mailboxes", looking_mailboxes)
     _replace(SqlMailStore, "messages", looking_messages)
 

@@ -212,7 +212,7 @@ async def delete_account(ops: Ops, address: str) -> Response:
 @router.get("/queue", response_model=list[records.QueuedRecord], responses=READ)
 async def queue(ops: Ops) -> Response:
     """List the outgoing messages that wait."""
-    return JSONResponse(list(ops.queue()))
+    return JSONResponse([records.queued_record(each) for each in await ops.queue()])
 
 
 @router.post("/queue/{message_id}/retry", response_model=records.Done, responses=READ_ONE)

@@ -34,6 +34,7 @@ from reference_server.storage.accounts import ADMINISTRATOR, AccountBook, Stored
 from reference_server.storage.configuration import Configuration
 from reference_server.storage.database import Database
 from reference_server.storage.passwords import Passwords
+from reference_server.storage.queue import Queued, queued, remove, retry
 
 T = TypeVar("T")
 
@@ -323,19 +324,22 @@ class Operations:
             await self._database.write(lambda db: account_rows.delete_account(db, account.id))
             self.accounts.remove_account(account)
 
-    # --- the queue of outgoing mail: there is none yet, mail for remote recipients is not taken ---
+    # --- the queue of outgoing mail ---
 
-    def queue(self) -> tuple[()]:
-        """Return the queued messages."""
-        return ()
+    async def queue(self) -> list[Queued]:
+        """Return the queued messages, by id."""
+        return await self._database.read(queued)
 
     async def retry_queued(self, message_id: int) -> None:
         """Try a queued message now. Raises NotFound."""
-        _missing(f"there is no queued message {message_id}")
+        if not await self._database.write(lambda db: retry(db, message_id, self.now())):
+            _missing(f"there is no queued message {message_id}")
+        self._control.queue_changed()
 
     async def delete_queued(self, message_id: int) -> None:
-        """Delete a queued message. Raises NotFound."""
-        _missing(f"there is no queued message {message_id}")
+        """Delete a queued message; nobody is told. Raises NotFound."""
+        if not await self._database.write(lambda db: remove(db, message_id)):
+            _missing(f"there is no queued message {message_id}")
 
     # --- the server ---
 

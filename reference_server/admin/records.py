@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from reference_server.addresses import address_text
 from reference_server.settings import Certificate, Domain, IpRange, Port, ServerSettings
 from reference_server.storage.configuration import plain
+from reference_server.storage.queue import Queued
 
 ProtocolName = Literal["smtp", "pop3", "imap"]
 Security = Literal["none", "tls", "starttls_optional", "starttls_required"]
@@ -264,6 +265,16 @@ def range_record(ip_range: IpRange) -> dict[str, object]:
         "expires": ip_range.expires,
         "expires_time": "" if time is None else time.replace(tzinfo=None).isoformat(" ", "seconds"),
         **{flag: getattr(ip_range, flag) for flag in _FLAGS},
+    }
+
+
+def queued_record(message: Queued) -> dict[str, object]:
+    """Return a waiting message as the contract has it."""
+    return {
+        "id": message.id,
+        "from": message.sender,
+        "recipients": list(message.recipients),
+        "next_try": message.next_try.replace(tzinfo=None).isoformat(" ", "seconds"),
     }
 
 

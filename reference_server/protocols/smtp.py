@@ -22,7 +22,7 @@ from reference_server.protocols.conversation import (
 from reference_server.protocols.smtp_auth import Authentication
 from reference_server.protocols.smtp_data import DataText
 from reference_server.protocols.smtp_path import NULL_SENDER, domain_of, is_name, parse_path
-from reference_server.session import Services, Session
+from reference_server.session import NewMail, Services, Session
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,6 @@ NOT_RECOGNIZED = "500 5.5.1 Command not recognized"
 LINE_TOO_LONG = "500 5.5.2 Command line too long"
 BAD_LINE = "500 5.5.2 A command is a line of ASCII that ends with CR LF (RFC 5321 section 2.3.8)"
 STARTTLS_FIRST = "530 5.7.0 Must issue a STARTTLS command first"
-NO_QUEUE = "451 4.4.0 This server cannot send mail to other servers yet; try again later"
 NOT_STORED = "451 4.3.0 The message could not be stored; try again later"
 ROUTING_LOOP = "554 5.4.6 Too many hops: the message loops"
 TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients"
@@ -49,7 +48,7 @@ class SmtpSession(Authentication):
     def __init__(self, client: Session, services: Services) -> None:
         super().__init__(client, services)
         self._local: list[int] = []
-        self._remote = False
+        self._remote: list[str] = []
         self._errors = 0
         self._messages = 0
 
@@ -115,7 +114,7 @@ class SmtpSession(Authentication):
     def _set_post_data_state(self) -> None:
         super()._set_post_data_state()
         self._local = []
-        self._remote = False
+        self._remote = []
 
     # --- aiosmtpd's commands, mended ------------------------------------------------------------------
 
@@ -217,7 +216,7 @@ class SmtpSession(Authentication):
         if account is not None:
             self._local.append(account.id)
         else:
-            self._remote = True
+            self._remote.append(address)
         self.envelope.rcpt_tos.append(address)
         return "250 2.1.5 Recipient accepted"
 
@@ -238,10 +237,6 @@ class SmtpSession(Authentication):
             return
         if arg:
             await self.push("501 5.5.4 Syntax: DATA")
-            return
-        if self._remote:
-            self._set_rset_state()
-            await self.push(NO_QUEUE)
             return
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         text = DataText(self._size_limit())
@@ -270,9 +265,25 @@ class SmtpSession(Authentication):
             time=now,
             recipients=tuple(self.envelope.rcpt_tos),
         )
-        header = trace.return_path("" if sender == NULL_SENDER else sender) + trace.received(hop)
+        sender = "" if sender == NULL_SENDER else sender
+        return_path = trace.return_path(sender)
+        content = text.content(return_path + trace.received(hop))
         try:
-            await self.services.mail.deliver(self._local, text.content(header), now)
+            if self._remote:
+                mail = NewMail(
+                    sender=sender,
+                    content=content,
+                    skip=len(return_path),
+                    received=now,
+                    local=tuple(self._local),
+                    remote=tuple(self._remote),
+                    trace_id=identity,
+                    helo=hop.helo[: limits.SMTP_DOMAIN],
+                    peer=hop.peer,
+                )
+                await self.services.queue.accept(mail)
+            else:
+                await self.services.mail.deliver(self._local, content, now)
         except Exception:
             # Whatever happened: the client keeps the message, and its user reads no exception.
             log.exception("session %d: message %s was not stored", self.client.id, identity)

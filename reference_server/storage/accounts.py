@@ -9,11 +9,10 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from reference_server.settings import Account, Domain
 from reference_server.storage import schema
+from reference_server.storage.contents import drop_unused
 from reference_server.storage.passwords import Passwords
 
 ADMINISTRATOR = "Administrator"
-_AT_ONCE = 500
-"""Parameters in one statement: databases allow about a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +160,12 @@ def insert_account(connection: Connection, domain_id: int, address: str, passwor
 
 def delete_account(connection: Connection, account_id: int) -> None:
     """Delete an account with its mail; a text that another account's message shares stays."""
-    mailboxes, messages, contents = schema.mailboxes, schema.messages, schema.contents
+    mailboxes, messages = schema.mailboxes, schema.messages
     mine = select(mailboxes.c.id).where(mailboxes.c.account_id == account_id)
     texts = select(messages.c.content_id).where(messages.c.mailbox_id.in_(mine)).distinct()
     candidates = list(connection.execute(texts).scalars())
     connection.execute(delete(schema.accounts).where(schema.accounts.c.id == account_id))
-    for start in range(0, len(candidates), _AT_ONCE):
-        some = candidates[start : start + _AT_ONCE]
-        used = select(messages.c.content_id).where(messages.c.content_id.in_(some))
-        connection.execute(delete(contents).where(contents.c.id.in_(some), contents.c.id.not_in(used)))
+    drop_unused(connection, candidates)
 
 
 def administrator_hash(connection: Connection) -> str | None:

@@ -164,7 +164,24 @@ class Database:
 
 
 def _commit_group(connection: Connection, group: list[_Write]) -> None:
-    """Run the writes of ``group`` in one transaction, and answer each of them."""
+    """Run the writes of ``group`` in one transaction, and answer each of them.
+
+    First without savepoints, which cost as much as a small write; when one of them fails, nothing was done,
+    and all run again, each in a savepoint of its own.
+    """
+    try:
+        with connection.begin():
+            values = [(write, write.work(connection)) for write in group if not write.answer.cancelled()]
+    except Exception:  # noqa: BLE001 - of one of them, or of the database: the second run tells
+        with contextlib.suppress(Exception):
+            connection.connection.rollback()
+        _commit_with_savepoints(connection, group)
+    else:
+        for write, value in values:
+            write.succeed(value)
+
+
+def _commit_with_savepoints(connection: Connection, group: list[_Write]) -> None:
     outcomes: list[Callable[[], None]] = []
     try:
         with connection.begin():
@@ -177,7 +194,7 @@ def _commit_group(connection: Connection, group: list[_Write]) -> None:
         if len(group) > 1:
             # Nothing was kept. One write must not fail for another one's fault: each by itself.
             for write in group:
-                _commit_group(connection, [write])
+                _commit_with_savepoints(connection, [write])
             return
         group[0].fail(error)
     else:

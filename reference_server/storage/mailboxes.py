@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, RowMapping, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, RowMapping, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reference_server.session import Mailbox, StoredMessage
+from reference_server.storage.contents import add as add_content
+from reference_server.storage.contents import batches, drop_unused
 from reference_server.storage.database import Database
 from reference_server.storage.schema import contents, mailboxes, messages
 
 INBOX = "INBOX"
-_BATCH = 500  # parameters of one statement; SQLite allows 999 in old versions
 
 
 class MailboxExists(Exception):  # noqa: N818 - an answer
@@ -52,16 +53,13 @@ class SqlMailStore:
 
     async def deliver(self, account_ids: Sequence[int], content: bytes, received: datetime) -> None:
         """Store one message in the INBOX of each account, all or none. Raises for an account that is gone."""
-        validity = self._new_validity()
+        validity = self.new_validity()
 
         def work(connection: Connection) -> list[int]:
-            content_id = _add_content(connection, content)
-            inboxes = [_inbox(connection, account_id, validity) for account_id in dict.fromkeys(account_ids)]
-            for inbox_id in inboxes:
-                _add_message(connection, inbox_id, content_id, len(content), received, frozenset())
-            return inboxes
+            content_id = add_content(connection, content)
+            return deposit(connection, account_ids, content_id, len(content), received, validity)
 
-        self._changed(await self._database.write(work))
+        self.changed(await self._database.write(work))
 
     async def mailboxes(self, account_id: int) -> list[Mailbox]:
         """Return the mailboxes of an account, INBOX first, the others by name; INBOX is made when missing."""
@@ -72,14 +70,14 @@ class SqlMailStore:
 
         found = await self._database.read(read)
         if not any(mailbox.name == INBOX for mailbox in found):
-            validity = self._new_validity()
+            validity = self.new_validity()
             await self._database.write(lambda connection: _inbox(connection, account_id, validity))
             found = await self._database.read(read)
         return sorted(found, key=lambda mailbox: (mailbox.name != INBOX, mailbox.name))
 
     async def create(self, account_id: int, name: str) -> Mailbox:
         """Make a mailbox. Raises MailboxExists."""
-        validity = self._new_validity()
+        validity = self.new_validity()
 
         def work(connection: Connection) -> Mailbox:
             mailbox_id = _add_mailbox(connection, account_id, name, validity)
@@ -99,7 +97,7 @@ class SqlMailStore:
             connection.execute(delete(mailboxes).where(mailboxes.c.id == mailbox_id))
 
         await self._database.write(work)
-        self._changed([mailbox_id])
+        self.changed([mailbox_id])
 
     async def rename(self, mailbox_id: int, name: str) -> None:
         """Give a mailbox another name. Raises MailboxExists."""
@@ -147,11 +145,11 @@ class SqlMailStore:
 
         def work(connection: Connection) -> StoredMessage:
             _find(connection, mailbox_id)
-            content_id = _add_content(connection, content)
+            content_id = add_content(connection, content)
             return _add_message(connection, mailbox_id, content_id, len(content), internal_date, flags)
 
         stored = await self._database.write(work)
-        self._changed([mailbox_id])
+        self.changed([mailbox_id])
         return stored
 
     async def set_flags(self, mailbox_id: int, flags: dict[int, frozenset[str]]) -> None:
@@ -163,12 +161,12 @@ class SqlMailStore:
                 connection.execute(update(messages).where(where).values(flags=_flags_text(values)))
 
         await self._database.write(work)
-        self._changed([mailbox_id])
+        self.changed([mailbox_id])
 
     async def remove(self, mailbox_id: int, message_ids: Sequence[int]) -> None:
         """Delete messages of a mailbox; of those that are gone, nothing."""
         await self._database.write(lambda connection: _remove(connection, mailbox_id, message_ids))
-        self._changed([mailbox_id])
+        self.changed([mailbox_id])
 
     async def copy(self, mailbox_id: int, message_ids: Sequence[int], target_mailbox_id: int) -> None:
         """Copy messages with flags and dates, in order of uid, all or none."""
@@ -176,7 +174,7 @@ class SqlMailStore:
         def work(connection: Connection) -> None:
             _find(connection, target_mailbox_id)
             rows: list[RowMapping] = []
-            for batch in _batches(message_ids):
+            for batch in batches(message_ids):
                 where = and_(messages.c.mailbox_id == mailbox_id, messages.c.id.in_(batch))
                 rows += connection.execute(select(messages).where(where)).mappings()
             if len(rows) != len(set(message_ids)):
@@ -192,22 +190,37 @@ class SqlMailStore:
                 )
 
         await self._database.write(work)
-        self._changed([target_mailbox_id])
+        self.changed([target_mailbox_id])
 
-    def _new_validity(self) -> int:
+    def new_validity(self) -> int:
         """Return a UIDVALIDITY above all before (RFC 9051 section 2.3.1.1): seconds, or the next number."""
         self._last_validity = max(int(time.time()), self._last_validity + 1)
         return self._last_validity
 
-    def _changed(self, mailbox_ids: Iterable[int]) -> None:
+    def changed(self, mailbox_ids: Iterable[int]) -> None:
+        """Tell the watchers of these mailboxes; for changes that came by another way (`queue`)."""
         for mailbox_id in mailbox_ids:
             for changed in tuple(self._watchers.get(mailbox_id, ())):
                 changed()
 
 
-def _add_content(connection: Connection, content: bytes) -> int:
-    result = connection.execute(insert(contents).values(octets=content))
-    return _new_id(result)
+def deposit(
+    connection: Connection,
+    account_ids: Sequence[int],
+    content_id: int,
+    size: int,
+    received: datetime,
+    validity: int,
+) -> list[int]:
+    """Put a stored text of ``size`` octets into the INBOX of each account; return the mailboxes.
+
+    ``validity`` is `SqlMailStore.new_validity`'s, for an INBOX that has to be made. Raises for an account
+    that is gone.
+    """
+    inboxes = [_inbox(connection, account_id, validity) for account_id in dict.fromkeys(account_ids)]
+    for inbox_id in inboxes:
+        _add_message(connection, inbox_id, content_id, size, received, frozenset())
+    return inboxes
 
 
 def _new_id(result: CursorResult[Any]) -> int:
@@ -264,17 +277,11 @@ def _add_message(
 
 def _remove(connection: Connection, mailbox_id: int, message_ids: Sequence[int]) -> None:
     """Delete messages, and the contents that no message needs any more."""
-    for batch in _batches(message_ids):
+    for batch in batches(message_ids):
         where = and_(messages.c.mailbox_id == mailbox_id, messages.c.id.in_(batch))
         content_ids = connection.scalars(select(messages.c.content_id).where(where)).all()
         connection.execute(delete(messages).where(where))
-        used = select(func.count()).where(messages.c.content_id == contents.c.id).scalar_subquery()
-        connection.execute(delete(contents).where(contents.c.id.in_(content_ids), used == 0))
-
-
-def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), _BATCH):
-        yield ids[start : start + _BATCH]
+        drop_unused(connection, content_ids)
 
 
 def _hit(rows: int) -> None:

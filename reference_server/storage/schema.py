@@ -28,7 +28,7 @@ from sqlalchemy.types import TypeDecorator
 
 from reference_server.storage.addresses import AddressOctets
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The revision of `migrations/versions` that a database must have."""
 
 RANGE_FLAGS = (
@@ -190,3 +190,39 @@ messages = Table(
     UniqueConstraint("mailbox_id", "uid"),
     sqlite_autoincrement=True,
 )
+
+queue_messages = Table(
+    "queue_messages",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sender", String(320), nullable=False, comment="empty: the null sender"),
+    Column("content_id", ForeignKey("contents.id"), nullable=False, index=True),
+    Column("skip", Integer, nullable=False, comment="octets that only local copies have"),
+    Column("size", Integer, nullable=False, comment="octets that are sent"),
+    Column("eight_bit", Boolean, nullable=False),
+    Column("received", UtcTime, nullable=False),
+    Column("trace_id", String(64), nullable=False, comment="as in its Received field"),
+    Column("helo", String(255), nullable=False, comment="empty: made here"),
+    Column("family", SmallInteger, comment="of the client that brought it; NULL: made here"),
+    Column("peer", AddressOctets),
+    Column("next_try", UtcTime, nullable=False, index=True, comment="the earliest of its recipients"),
+    Column("lease_owner", String(32), comment="who is sending it now"),
+    Column("lease_until", UtcTime),
+    CheckConstraint("family IN (4, 6)", name="family"),
+    CheckConstraint("length(peer) = 16", name="peer"),
+    sqlite_autoincrement=True,
+)
+"""Outgoing messages that have recipients left."""
+
+queue_recipients = Table(
+    "queue_recipients",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("message_id", ForeignKey("queue_messages.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("address", String(320), nullable=False),
+    Column("tries", Integer, nullable=False, comment="that were made"),
+    Column("next_try", UtcTime, nullable=False),
+    Column("last_reply", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Recipients that a message still has to reach: who was reached, or given up, has no row."""

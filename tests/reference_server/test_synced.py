@@ -21,6 +21,7 @@ import pytest
 
 PASSWORD = "of the administrator"
 LIMIT = 60
+TO_EVERYBODY = {"deliver_remote_to_remote": True, "require_auth_remote_to_remote": False}
 
 
 class Server:
@@ -73,7 +74,7 @@ def serving(folder: Path, *, synced: bool) -> Iterator[tuple[Server, int]]:
     try:
         for path, record in (
             ("/ports", {"protocol": "smtp", "address": "::1", "port": 0}),
-            ("/ipranges", {"name": "local", "lower": "::1", "upper": "::1"}),
+            ("/ipranges", {"name": "local", "lower": "::1", "upper": "::1", **TO_EVERYBODY}),
             ("/domains", {"name": "example.test", "active": True}),
             ("/domains/example.test/accounts", {"address": "anna@example.test", "password": "Mohn-7"}),
         ):
@@ -116,8 +117,11 @@ def syncs_before_acknowledgement(trace: str) -> int:
 
 
 @pytest.mark.needs_strace
+@pytest.mark.parametrize("recipient", ["anna@example.test", "joe@far.test"], ids=["local", "remote"])
 @pytest.mark.parametrize("synced", [True, False], ids=["synced", "syncing-turned-off"])
-def test_the_message_is_synced_between_the_end_of_data_and_its_250(tmp_path: Path, synced: bool) -> None:
+def test_the_message_is_synced_between_the_end_of_data_and_its_250(
+    tmp_path: Path, synced: bool, recipient: str
+) -> None:
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed (Debian package: strace)")
     trace = tmp_path / "trace"
@@ -127,7 +131,7 @@ def test_the_message_is_synced_between_the_end_of_data_and_its_250(tmp_path: Pat
     ):
         client.ehlo()
         with traced(server.process.pid, trace):
-            client.sendmail("x@elsewhere.test", ["anna@example.test"], "Subject: synced\r\n\r\nyes\r\n")
+            client.sendmail("x@elsewhere.test", [recipient], "Subject: synced\r\n\r\nyes\r\n")
     count = syncs_before_acknowledgement(trace.read_text("utf-8", "replace"))
     # The server whose syncing is turned off shows that the trace can tell.
     assert (count > 0) is synced

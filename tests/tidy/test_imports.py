@@ -18,6 +18,8 @@ SOCKET_OWNERS = (
     "conformance/clients/",
     "conformance/network/",
     "conformance/packets/",
+    "conformance/peers/",
+    "conformance/adapters/control.py",  # a Unix socket of the server's
     "conformance/adapters/doors.py",  # asks which numbers are free
     "conformance/adapters/programs/",  # servers under test of our own
     "conformance/selftest/",  # breaks the server's sockets on purpose

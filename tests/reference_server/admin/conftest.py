@@ -37,6 +37,7 @@ class Recorder:
     told_ranges: list[tuple[IpRange, ...]] = field(default_factory=list)
     told_settings: list[ServerSettings] = field(default_factory=list)
     reinitialized: int = 0
+    queue_changes: int = 0
 
     def status(self) -> ServerStatus:
         sessions = {"smtp": 3, "pop3": 0, "imap": 1}
@@ -47,6 +48,9 @@ class Recorder:
 
     def settings_changed(self, settings: ServerSettings) -> None:
         self.told_settings.append(settings)
+
+    def queue_changed(self) -> None:
+        self.queue_changes += 1
 
     def request_reinitialize(self) -> None:
         self.reinitialized += 1

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+
+from reference_server.session import NewMail
+from reference_server.storage.mailboxes import SqlMailStore
+from reference_server.storage.queue import SqlMailQueue
 
 if TYPE_CHECKING:
     from tests.reference_server.admin.conftest import Site
@@ -208,6 +213,24 @@ async def test_the_queue_is_empty(site: Site) -> None:
     for method, path in (("POST", "/queue/1/retry"), ("DELETE", "/queue/1"), ("DELETE", "/queue/x")):
         code, answer = await site.ask(method, path)
         assert (code, list(answer)) == (404, ["error"])
+
+
+async def test_the_queue_shows_retries_and_deletes(site: Site) -> None:
+    store = SqlMailQueue(site.database, SqlMailStore(site.database))
+    received = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    for sender in ("ann@example.test", ""):
+        await store.accept(NewMail(sender, b"x\r\n", 0, received, (), ("joe@far.test", "sue@far.test")))
+    waiting = {"recipients": ["joe@far.test", "sue@far.test"], "next_try": "2030-01-02 03:04:05"}
+    assert await site.get("/queue") == [
+        {"id": 1, "from": "ann@example.test", **waiting},
+        {"id": 2, "from": "", **waiting},
+    ]
+    assert await site.ask("POST", "/queue/1/retry") == (200, {})
+    assert site.recorder.queue_changes == 1
+    assert (await site.get("/queue"))[0]["next_try"] < "2030"
+    assert await site.ask("DELETE", "/queue/1") == (200, {})
+    assert [each["id"] for each in await site.get("/queue")] == [2]
+    assert (await site.ask("DELETE", "/queue/1"))[0] == 404
 
 
 async def test_reinitialize_answers_first(site: Site) -> None:

@@ -105,6 +105,7 @@ class Door:
             settings=ServerSettings,
             accounts=cast(Any, None),
             mail=cast(Any, None),
+            queue=cast(Any, None),
             now=lambda: datetime(2030, 1, 1, tzinfo=UTC),
             finished=self.sessions.finish,
         )

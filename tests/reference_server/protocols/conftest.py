@@ -33,6 +33,7 @@ from reference_server.settings import (
 from reference_server.storage import schema
 from reference_server.storage.database import Database
 from reference_server.storage.mailboxes import SqlMailStore
+from reference_server.storage.queue import SqlMailQueue
 
 PATIENCE = 30.0
 EVERYTHING = IpRange(
@@ -79,6 +80,7 @@ class Site:
         self.mail = mail
         self.accounts = accounts
         self.certificates = certificates
+        self.queue = SqlMailQueue(mail._database, mail)
         self.settings = ServerSettings(host_name="mail.example.test")
         self.open: list[Conversation] = []
         self.finished: list[tuple[int, str]] = []
@@ -91,6 +93,7 @@ class Site:
             settings=lambda: self.settings,
             accounts=accounts,
             mail=mail,
+            queue=self.queue,
             now=lambda: datetime.now(UTC),
             finished=self._finished,
             message_accepted=self._accepted,

@@ -141,18 +141,54 @@ async def test_the_null_sender_is_remote(site: Site, connect: Connect, ranged: R
     assert b"\tfor <ann@example.test>;\r\n" in content
 
 
-async def test_a_remote_recipient_is_accepted_and_its_data_postponed(site: Site, connect: Connect) -> None:
+async def test_mail_for_here_and_elsewhere_is_kept_once_for_both(site: Site, connect: Connect) -> None:
     wire = await greeted(site, connect)
     await wire.talk(PLAIN)
     await with_recipient(wire)
-    assert (await wire.talk(b"RCPT TO:<y@elsewhere.test>\r\n")).startswith(b"250 ")
-    assert (await wire.talk(b"DATA\r\n")).startswith(b"451 4.4.0 ")
-    # The transaction is over; nothing was stored.
-    assert (await wire.talk(b"DATA\r\n")).startswith(b"503 ")
-    assert await inbox(site) == []
-    await with_recipient(wire)
+    for recipient in (b"y@elsewhere.test", b"Z@far.test", b"y@elsewhere.test"):
+        assert (await wire.talk(b"RCPT TO:<" + recipient + b">\r\n")).startswith(b"250 ")
     await wire.talk(b"DATA\r\n")
-    assert (await wire.talk(MESSAGE)).startswith(b"250 ")
+    assert (await wire.talk(MESSAGE)).startswith(b"250 2.0.0 Stored as ")
+    local = await site.mail.content((await inbox(site))[0].id)
+    [leased] = await site.queue.lease(site.services.now(), 10)
+    assert [each.address for each in leased.recipients] == ["y@elsewhere.test", "Z@far.test"]
+    assert (leased.sender, leased.helo, leased.peer) == ("x@remote.test", "client.test", ip_address("::1"))
+    assert leased.eight_bit is False
+    sent = await site.queue.content(leased.id)
+    # RFC 5321 section 4.4: Return-Path belongs to the final delivery.
+    assert local == b"Return-Path: <x@remote.test>\r\n" + sent
+    assert sent.startswith(b"Received: from client.test ([IPv6:::1])\r\n")
+    assert sent.endswith(b"Subject: hello\r\n\r\nline\r\n.dot\r\n")
+    assert leased.size == len(sent)
+    assert site.accepted == 1
+
+
+async def test_the_null_sender_and_eight_bits_are_kept(site: Site, connect: Connect) -> None:
+    wire = await greeted(site, connect)
+    await wire.talk(PLAIN)
+    assert (await wire.talk(b"MAIL FROM:<> BODY=8BITMIME\r\n")).startswith(b"250 ")
+    assert (await wire.talk(b"RCPT TO:<y@elsewhere.test>\r\n")).startswith(b"250 ")
+    await wire.talk(b"DATA\r\n")
+    assert (await wire.talk(b"\r\n\xc3\xa4\r\n.\r\n")).startswith(b"250 ")
+    [leased] = await site.queue.lease(site.services.now(), 10)
+    assert (leased.sender, leased.eight_bit) == ("", True)
+    assert (await site.queue.content(leased.id)).endswith(b"\r\n\r\n\xc3\xa4\r\n")
+
+
+async def test_a_queue_that_cannot_keep_it_is_told_to_the_client(
+    site: Site, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_mail: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(site.queue, "accept", full)
+    wire = await greeted(site, connect)
+    await wire.talk(PLAIN)
+    await wire.talk(b"MAIL FROM:<>\r\n")
+    await wire.talk(b"RCPT TO:<y@elsewhere.test>\r\n")
+    await wire.talk(b"DATA\r\n")
+    assert (await wire.talk(MESSAGE)).startswith(b"451 4.3.0 ")
+    assert site.accepted == 0
 
 
 async def test_postmaster_without_domain_is_ours(site: Site, connect: Connect) -> None:
