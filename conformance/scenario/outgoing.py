@@ -18,7 +18,7 @@ from conformance.scenario.expectations import Expectation
 from conformance.scenario.values import Duration, LooseText, Model, one_or_many
 
 _NAME = r"^[a-z][a-z0-9_-]{0,30}$"
-LIMIT = 180.0
+LIMIT = 120.0
 """Seconds that a step waits for what must happen: a server may wait a minute for a silent next hop."""
 
 Words = Annotated[tuple[str, ...], BeforeValidator(one_or_many)]

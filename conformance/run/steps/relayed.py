@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from email import policy
 from email.parser import BytesParser
 
@@ -18,6 +18,8 @@ from conformance.run.steps.outgoing import described, laboratory, settle
 from conformance.scenario import model
 from conformance.verdict.judge import Finding, found
 
+_LOOK = 2.0
+"""Seconds between two looks into the queue."""
 SHOWN = 4
 """Things that are wrong, of which a judgement tells."""
 _FIELD = re.compile(rb"[!-9;-~]+:[^\r\n]*(\r\n[ \t][^\r\n]*)*\r\n")
@@ -39,7 +41,7 @@ def relayed(context: Context, step: model.RelayedStep) -> None:
     if any(one.accounted for one in step.expect):
         settle(context, limit)
     else:
-        lab.recording.wait_for(there, limit)
+        _wait(context, lab, there, deadline)
     waiting = Queue()
     if _queue_is_asked(context, step):
         # What came too often, or to the wrong one, has come when nothing is on its way any more.
@@ -48,6 +50,21 @@ def relayed(context: Context, step: model.RelayedStep) -> None:
     context.transcript.action(f"relayed: {_summary(got)}")
     for expectation in step.expect:
         context.judge(expectation, _finding(context, step.relayed, expectation, wanted, got, waiting))
+
+
+def _wait(
+    context: Context, lab: Laboratory, there: Callable[[Sequence[Visit]], bool], deadline: float
+) -> None:
+    """Wait for what must come; no longer than something is on its way, where the server says what it has."""
+    knows = context.alive and "queue" in context.hello.capabilities
+    often = context.configuration.delivery.minutes_between_tries == 0
+    while not lab.recording.wait_for(there, max(0.0, min(_LOOK, deadline - time.monotonic()))):
+        if time.monotonic() >= deadline:
+            return
+        if knows and not often and not any(one.due for one in context.adapter.queue().messages):
+            # What was taken from the queue has arrived, and the rest waits for its next try.
+            lab.recording.wait_for(there, _LOOK)
+            return
 
 
 def _wanted(lab: Laboratory, action: model.Relayed) -> tuple[Sent, ...]:
