@@ -341,6 +341,8 @@ StepItem = Annotated[
 """`AnyStep`, told apart by its one action key: an error speaks of that step only."""
 
 Value = str | int | bool
+MatrixValue = Value | tuple[Value, ...]
+"""A list stands for itself where its variable is the whole value."""
 
 
 def _shape(value: Any) -> str:
@@ -359,7 +361,7 @@ class Scenario(Model):
     id: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_-]+)+$", examples=["ip_ranges.no-match"])
     title: str = Field(min_length=10, description="The behaviour, as a sentence")
     requirements: tuple[str, ...] = Field(min_length=1)
-    matrix: dict[str, tuple[Value, ...]] | tuple[dict[str, Value], ...] = Field(
+    matrix: dict[str, tuple[MatrixValue, ...]] | tuple[dict[str, MatrixValue], ...] = Field(
         default_factory=dict,
         description="Variables with their values: every combination is a case. Or a list of combinations, "
         "each with a 'label' if one likes, which then names the case",
