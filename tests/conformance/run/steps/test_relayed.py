@@ -70,9 +70,9 @@ def test_what_was_passed_on_is_found_with_all_that_was_seen(stage) -> None:
         stage,
         SEND
         + relayed(
-            "{times: 1, transactions: 1, connections: 1, family: ipv6, from: '::1', at: '::1', mail_from: a@b.test, "
-            "rcpt_to: [two@c.test, one@c.test], content: identical, ehlo: 'server[.]test', tls: false, user: '', "
-            "trace_fields: 1, contains: 'Subject:', never_to: x@c.test}"
+            "{times: 1, transactions: 1, connections: 1, family: ipv6, from: '::1', at: '::1', "
+            "mail_from: a@b.test, rcpt_to: [two@c.test, one@c.test], content: identical, tls: false, "
+            "ehlo: 'server[.]test', user: '', trace_fields: 1, contains: 'Subject:', never_to: x@c.test}"
         ),
     )
     assert record.verdict == "pass", record.reason
