@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -16,8 +17,11 @@ from conformance.adapters.base import (
     Direction,
     LimitsSpec,
     PortSpec,
+    Queue,
     RangeSpec,
+    Waiting,
 )
+from conformance.addresses import with_port
 from conformance.errors import AdapterError, AdapterUnsupported
 
 USER = "Administrator"
@@ -89,6 +93,29 @@ def limits_record(limits: LimitsSpec) -> Record:
     }
 
 
+NOBODY = "127.0.0.1:1"
+"""A resolver that is not there: a server under test asks nobody whom the case does not name."""
+
+
+def outgoing_record(configuration: Configuration) -> Record:
+    """Return everything about outgoing mail as settings of the contract."""
+    relay, delivery, dns = configuration.relay, configuration.delivery, configuration.dns
+    return {
+        "smtp_relayer": "" if relay is None else relay.to,
+        "smtp_relayer_port": 0 if relay is None else relay.port,
+        "smtp_relayer_connection_security": "none" if relay is None else relay.security,
+        "smtp_relayer_requires_authentication": relay is not None and relay.user != "",
+        "smtp_relayer_username": "" if relay is None else relay.user,
+        "smtp_relayer_password": "" if relay is None else relay.password,
+        "smtp_delivery_bind_to_ip": delivery.bind,
+        "smtp_no_of_tries": delivery.tries,
+        "smtp_minutes_between_try": delivery.minutes_between_tries,
+        "ipv6_preferred": delivery.ipv6_preferred,
+        "verify_remote_ssl_certificate": delivery.verify,
+        "dns_server": NOBODY if dns is None else with_port(dns.address, dns.port),
+    }
+
+
 class Administration:
     """One administration socket.
 
@@ -135,7 +162,9 @@ class Administration:
     # --- the whole configuration ----------------------------------------------------------------------
 
     def clear(self, settings: Mapping[str, Any]) -> None:
-        """Delete every account with its mail, every domain, range, port and certificate; set ``settings``."""
+        """Delete all mail, every account, domain, range, port and certificate; set ``settings``."""
+        # First the way out: nothing new is sent while the rest goes.
+        self.delete_queue()
         for domain in self.records("/domains"):
             self.call("DELETE", f"/domains/{domain['name']}")
         for collection in ("/ipranges", "/ports", "/certificates"):
@@ -160,6 +189,24 @@ class Administration:
                 known.add(domain)
             body: Record = {"address": account.address, "password": account.password}
             self.call("POST", f"/domains/{domain}/accounts", body)
+
+    def queue(self, now: datetime) -> Queue:
+        """Return what waits, by the server's clock."""
+        return Queue(messages=tuple(_waiting(record, now) for record in self.records("/queue")))
+
+    def retry_queue(self) -> None:
+        """Try everything that waits now. What was delivered meanwhile is no error."""
+        self._for_each("/queue", lambda path: self._request("POST", f"{path}/retry", None, self._password))
+
+    def delete_queue(self) -> None:
+        """Take out everything that waits."""
+        self._for_each("/queue", lambda path: self._request("DELETE", path, None, self._password))
+
+    def _for_each(self, collection: str, do: Callable[[str], httpx.Response]) -> None:
+        for record in self.records(collection):
+            answer = do(f"{collection}/{record['id']}")
+            if answer.status_code >= 400 and answer.status_code != 404:
+                raise AdapterError(f"the administration refused: {answer.status_code} {_words(answer)}")
 
     def change_ranges(self, old: Iterable[RangeSpec], new: Iterable[RangeSpec]) -> None:
         """Do what leads from ``old`` to ``new``; what neither names stays."""
@@ -229,6 +276,16 @@ class Administration:
         key = "id" if request.kind == "port" else "name"
         wanted = port_ids.get(request.name) if request.kind == "port" else request.name
         return next((record for record in records if record.get(key) == wanted), None)
+
+
+def _waiting(record: Record, now: datetime) -> Waiting:
+    next_try = datetime.fromisoformat(str(record["next_try"])).replace(tzinfo=UTC)
+    return Waiting(
+        id=str(record["id"]),
+        mail_from=str(record["from"]),
+        rcpt_to=tuple(record["recipients"]),
+        due=next_try <= now,
+    )
 
 
 def _answer(response: httpx.Response) -> AdminAnswer:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 ProtocolName = Literal["smtp", "pop3", "imap"]
 Direction = Literal["local_to_local", "local_to_remote", "remote_to_local", "remote_to_remote"]
 """Of a delivery: where the sender is, where the recipient is. Local = a domain of this server."""
+RelaySecurity = Literal["none", "starttls_optional", "starttls_required", "tls"]
 AdminKind = Literal["ip_range", "port", "settings"]
 PortNumber = Annotated[int, Field(ge=0, le=65535)]
 
@@ -43,6 +44,18 @@ Feature = Literal[
     "dual_stack_listener",
     "accounts",
     "mail.local",  # mail for a local account can be fetched afterwards (POP3 or IMAP)
+    "relay",  # Configuration.relay: one next hop for all outgoing mail, by name or address of either family
+    "relay.alternatives",  # several next hops, one after the other
+    "relay.security",  # STARTTLS, optional or required, and TLS from the first octet
+    "relay.login",
+    "delivery.mx",  # outgoing mail without a relay: by MX
+    "delivery.bind",  # DeliverySpec.bind: the source address of outgoing connections
+    "delivery.ipv6_preferred",
+    "delivery.retries",  # DeliverySpec.tries and minutes_between_tries
+    "dns",  # Configuration.dns: the resolver that it asks, with its port
+    "queue",  # queue(): what waits
+    "queue.change",  # change_queue(): retry and delete
+    "clock",  # advance(): its clock goes on at once
     "administration",  # admin(): enter and read back single records
     "status.ipv6",  # status(): says whether IPv6 is available to it
     "default_configuration",  # Configuration.default: the program's shipped configuration
@@ -130,6 +143,36 @@ class AccountSpec(Value):
     password: str
 
 
+class RelaySpec(Value):
+    """The next hop of all mail that is not for this server's own accounts."""
+
+    to: str = Field(description="Host name, IPv4 or IPv6 address, as written; several with | between them")
+    port: PortNumber = 25
+    security: RelaySecurity = "none"
+    user: str = Field(default="", description="Empty: no login")
+    password: str = ""
+
+
+class DeliverySpec(Value):
+    """How mail goes out, with a relay or without."""
+
+    bind: str = Field(
+        default="",
+        description="Source of connections of its own family, as written; empty: the system's choice",
+    )
+    ipv6_preferred: bool = False
+    tries: int = Field(default=4, ge=1, description="In all; then the message is returned to its sender")
+    minutes_between_tries: int = Field(default=60, ge=0)
+    verify: bool = Field(default=True, description="Certificates of next hops are verified")
+
+
+class DnsSpec(Value):
+    """The resolver that the server under test has to ask, and no other."""
+
+    address: str
+    port: PortNumber
+
+
 class HostSpec(Value):
     """The host that the server starts on."""
 
@@ -148,6 +191,14 @@ class Configuration(Value):
     )
     limits: LimitsSpec = LimitsSpec()
     accounts: tuple[AccountSpec, ...] = ()
+    relay: RelaySpec | None = Field(default=None, description="null: outgoing mail goes by MX")
+    delivery: DeliverySpec = DeliverySpec()
+    dns: DnsSpec | None = Field(
+        default=None, description="null: the case has no names, and none must be asked for anywhere"
+    )
+    trust: str = Field(
+        default="", description="PEM file of the authority that next hops' certificates come from"
+    )
     host: HostSpec = HostSpec()
 
 
@@ -199,6 +250,33 @@ class Status(Value):
     text: str = ""
 
 
+class Waiting(Value):
+    """One message that waits to be delivered."""
+
+    id: str
+    mail_from: str
+    rcpt_to: tuple[str, ...] = Field(description="Recipients that are not settled")
+    due: bool = Field(description="It was not tried yet, is tried now, or will be at once")
+
+
+class Queue(Value):
+    """What waits."""
+
+    messages: tuple[Waiting, ...] = ()
+
+
+class QueueChange(Value):
+    """What is done to everything that waits."""
+
+    action: Literal["retry", "delete"]
+
+
+class Advance(Value):
+    """How far a clock goes on."""
+
+    seconds: float = Field(gt=0)
+
+
 class Adapter(Protocol):
     """A server under test, as the harness sees it. Used by one thread at a time.
 
@@ -239,6 +317,15 @@ class Adapter(Protocol):
 
     def status(self) -> Status:
         """Ask the server for its diagnostics."""
+
+    def queue(self) -> Queue:
+        """Return the mail that waits to be delivered."""
+
+    def change_queue(self, change: QueueChange) -> None:
+        """Try everything that waits now, or take all of it out; returns when that has begun."""
+
+    def advance(self, step: Advance) -> None:
+        """Let the server's clock go on at once; what is due by then happens."""
 
     def log(self) -> str:
         """Return what the server has logged since `start` (text; the newest at the end)."""

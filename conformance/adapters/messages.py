@@ -22,9 +22,12 @@ from conformance.adapters.base import (
     PROTOCOL_VERSION,
     AdminAnswer,
     AdminRequest,
+    Advance,
     Configuration,
     Hello,
     Limitation,
+    Queue,
+    QueueChange,
     Running,
     Status,
     Value,
@@ -78,6 +81,18 @@ class StatusRequest(Request):
     op: Literal["status"] = "status"
 
 
+class QueueRequest(Request):
+    op: Literal["queue"] = "queue"
+
+
+class ChangeQueueRequest(QueueChange, Request):
+    op: Literal["change_queue"] = "change_queue"
+
+
+class AdvanceRequest(Advance, Request):
+    op: Literal["advance"] = "advance"
+
+
 class LogRequest(Request):
     op: Literal["log"] = "log"
 
@@ -87,7 +102,7 @@ class StopRequest(Request):
 
 
 class Done(Value):
-    """The answer of ``kill`` and ``stop``: nothing."""
+    """The answer of ``kill``, ``stop``, ``change_queue`` and ``advance``: nothing."""
 
 
 class LogText(Value):
@@ -111,6 +126,9 @@ AnyRequest = Annotated[
     | KillRequest
     | AdminOperationRequest
     | StatusRequest
+    | QueueRequest
+    | ChangeQueueRequest
+    | AdvanceRequest
     | LogRequest
     | StopRequest,
     Field(discriminator="op"),
@@ -125,6 +143,9 @@ REQUESTS: dict[str, type[Request]] = {
     "kill": KillRequest,
     "admin": AdminOperationRequest,
     "status": StatusRequest,
+    "queue": QueueRequest,
+    "change_queue": ChangeQueueRequest,
+    "advance": AdvanceRequest,
     "log": LogRequest,
     "stop": StopRequest,
 }
@@ -139,6 +160,9 @@ ANSWERS: dict[str, type[Value]] = {
     "kill": Done,
     "admin": AdminAnswer,
     "status": Status,
+    "queue": Queue,
+    "change_queue": Done,
+    "advance": Done,
     "log": LogText,
     "stop": Done,
 }

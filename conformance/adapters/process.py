@@ -19,21 +19,27 @@ from conformance.adapters.base import (
     PROTOCOL_VERSION,
     AdminAnswer,
     AdminRequest,
+    Advance,
     Configuration,
     Hello,
+    Queue,
+    QueueChange,
     Running,
     Status,
     Value,
 )
 from conformance.adapters.messages import (
     AdminOperationRequest,
+    AdvanceRequest,
     Answer,
+    ChangeQueueRequest,
     ConfigureRequest,
     Done,
     HelloRequest,
     KillRequest,
     LogRequest,
     LogText,
+    QueueRequest,
     ReinitializeRequest,
     Request,
     RestartRequest,
@@ -113,6 +119,15 @@ class ProcessAdapter:
 
     def status(self) -> Status:
         return self._ask(StatusRequest(seq=self._next()), Status)
+
+    def queue(self) -> Queue:
+        return self._ask(QueueRequest(seq=self._next()), Queue)
+
+    def change_queue(self, change: QueueChange) -> None:
+        self._ask(ChangeQueueRequest(seq=self._next(), **change.model_dump()), Done)
+
+    def advance(self, step: Advance) -> None:
+        self._ask(AdvanceRequest(seq=self._next(), **step.model_dump()), Done)
 
     def log(self) -> str:
         """Return the server's log; the adapter's own where it has none to give."""

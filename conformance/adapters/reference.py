@@ -10,31 +10,38 @@ import json
 import secrets
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import reference_server
-from conformance.adapters.administration import Administration, limits_record, ranges_of
+from conformance.adapters.administration import (
+    Administration,
+    limits_record,
+    outgoing_record,
+    ranges_of,
+)
 from conformance.adapters.base import (
     AdminAnswer,
     AdminRequest,
+    Advance,
     Configuration,
     Endpoint,
     Feature,
     Hello,
     Limitation,
+    Queue,
+    QueueChange,
     Running,
     Status,
 )
+from conformance.adapters.control import ControlSocket
 from conformance.adapters.doors import free_offset, has_ipv6, refuse_open_doors
+from conformance.adapters.events import event_of, is_event, number_of
+from conformance.adapters.reference_command import SETTINGS, command
 from conformance.adapters.servers import ServerProcess, python_environment
 from conformance.addresses import canonical, parse, with_port
-from conformance.errors import AdapterError, UsageError
-
-SETTINGS = ("command", "fault")
-"""``command``: another reference-server program; ``fault``: a fault of the self-test, built in at start."""
+from conformance.errors import AdapterError, AdapterUnsupported, UsageError
 
 LIMITATIONS = (
     Limitation(
@@ -57,7 +64,7 @@ class ReferenceAdapter:
         unknown = sorted(set(settings) - set(SETTINGS))
         if unknown:
             raise UsageError(f"--set {unknown[0]}: the reference server takes {' and '.join(SETTINGS)} only")
-        self._command = _command(settings)
+        self._command = command(settings)
         self._home = workdir
         self._password = ""
         self._configuration = Configuration()
@@ -70,6 +77,8 @@ class ReferenceAdapter:
         self._defaults: dict[str, Any] = {}
         self._generation = 0
         self._doors: tuple[str, ...] = ()
+        self._control: ControlSocket | None = None
+        self._trust = ""
         self._former_log = ""
         self._log_from = 0
 
@@ -96,6 +105,8 @@ class ReferenceAdapter:
         self._base.mkdir()
         self._password = secrets.token_urlsafe(18)
         self._configuration = Configuration(default=configuration.default, host=configuration.host)
+        self._trust = configuration.trust
+        self._control = None if configuration.default else ControlSocket()
         self._names = {}
         try:
             self._launch()
@@ -116,7 +127,8 @@ class ReferenceAdapter:
             self._change(configuration)
             return self._running()
         old = self._configuration
-        if configuration.default or old.default or configuration.host != old.host:
+        strange = configuration.trust not in ("", self._trust)
+        if configuration.default or old.default or configuration.host != old.host or strange:
             assert self._base is not None
             return self.start("", self._base.parent, configuration)
         http = self._http()
@@ -143,12 +155,12 @@ class ReferenceAdapter:
         self._http().call("POST", "/server/reinitialize")
         line = server.wait_for(
             lambda line: (
-                _event(line, "listeners.ready") is not None and _number(line, "generation") >= wanted
+                event_of(line, "listeners.ready") is not None and number_of(line, "generation") >= wanted
             ),
             f"its services' start number {wanted}",
             since=since,
         )
-        self._generation = _number(line, "generation")
+        self._generation = number_of(line, "generation")
         return self._running()
 
     def kill(self) -> None:
@@ -172,6 +184,18 @@ class ReferenceAdapter:
         answer = self._http().call("GET", "/status")
         return Status(ipv6_available=answer.get("ipv6_available"), text=json.dumps(answer, indent=1))
 
+    def queue(self) -> Queue:
+        http = self._http()
+        return http.queue(self._clock().advance(0))
+
+    def change_queue(self, change: QueueChange) -> None:
+        http = self._http()
+        http.retry_queue() if change.action == "retry" else http.delete_queue()
+
+    def advance(self, step: Advance) -> None:
+        self._alive()
+        self._clock().advance(step.seconds)
+
     def log(self) -> str:
         return self._all_logs()[self._log_from :]
 
@@ -181,6 +205,9 @@ class ReferenceAdapter:
         if self._base is not None:
             shutil.rmtree(self._base, ignore_errors=True)
             self._base = None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
 
     def close(self) -> None:
         self.stop()
@@ -202,7 +229,8 @@ class ReferenceAdapter:
         arguments += ["--cheap-password-hashes", "--log-format", "json"]
         if self._configuration.default:
             return [*arguments, "--port-offset", str(self._offset)]
-        return [*arguments, "--bare"]
+        assert self._control is not None
+        return [*arguments, "--bare", "--control-socket", str(self._control.path)]
 
     def _launch(self) -> None:
         """Start the program on the data that is there; return when administration and listeners are open."""
@@ -213,14 +241,17 @@ class ReferenceAdapter:
 
             argv = without_ipv6.command(argv)
         self._starts += 1
-        environment = python_environment({"REFERENCE_SERVER_ADMIN_PASSWORD": self._password})
+        variables = {"REFERENCE_SERVER_ADMIN_PASSWORD": self._password}
+        if self._trust:
+            variables["SSL_CERT_FILE"] = self._trust
+        environment = python_environment(variables)
         log = self._base / f"server-{self._starts}.log"
         server = ServerProcess(argv, log_path=log, environment=environment, cwd=self._base)
         self._server = server
         try:
             self._open_channels(server, argv.count("--admin-address"))
-            ready = server.wait_for(_is("listeners.ready"), _HTTP_WAIT)
-            self._generation = _number(ready, "generation")
+            ready = server.wait_for(is_event("listeners.ready"), _HTTP_WAIT)
+            self._generation = number_of(ready, "generation")
         except BaseException:
             self._end(server.kill)
             raise
@@ -229,14 +260,17 @@ class ReferenceAdapter:
         seen: list[str] = []
 
         def wanted(line: str) -> bool:
-            if _event(line, "administration.ready") is None and _event(line, "administration.failed") is None:
+            if (
+                event_of(line, "administration.ready") is None
+                and event_of(line, "administration.failed") is None
+            ):
                 return False
             seen.append(line)
             return len(seen) == expected
 
         server.wait_for(wanted, _HTTP_WAIT)
         for line in seen:
-            if (event := _event(line, "administration.ready")) is not None:
+            if (event := event_of(line, "administration.ready")) is not None:
                 address = parse(str(event["address"]))
                 url = f"http://{with_port(address, int(event['port']))}"
                 self._channels[f"ipv{address.version}"] = Administration(url, self._password)
@@ -274,6 +308,11 @@ class ReferenceAdapter:
         self._alive()
         return next(iter(self._channels.values()))
 
+    def _clock(self) -> ControlSocket:
+        if self._control is None:
+            raise AdapterUnsupported("clock", "the shipped configuration has no control socket")
+        return self._control
+
     def _all_logs(self) -> str:
         return self._former_log + (self._server.log.text() if self._server is not None else "")
 
@@ -286,8 +325,11 @@ class ReferenceAdapter:
             http.add_range(spec)
         for port in configuration.ports:
             self._names[http.add_port(port)] = port.name
+        settings = {} if configuration.default else outgoing_record(configuration)
         if configuration.limits != self._configuration.limits:
-            http.call("PUT", "/settings", limits_record(configuration.limits))
+            settings |= limits_record(configuration.limits)
+        if settings:
+            http.call("PUT", "/settings", settings)
         if configuration.accounts:
             http.add_accounts(configuration.accounts)
         self._configuration = configuration
@@ -298,8 +340,11 @@ class ReferenceAdapter:
         old, http = self._configuration, self._http()
         if ranges_of(new) != ranges_of(old):
             http.change_ranges(ranges_of(old), ranges_of(new))
-        if new.limits != old.limits:
-            http.call("PUT", "/settings", limits_record(new.limits))
+        settings = limits_record(new.limits) if new.limits != old.limits else {}
+        if outgoing_record(new) != outgoing_record(old):
+            settings |= outgoing_record(new)
+        if settings:
+            http.call("PUT", "/settings", settings)
         if new.accounts != old.accounts:
             http.change_accounts(old.accounts, new.accounts)
         kept = {port.name for port in new.ports if port in old.ports}
@@ -343,37 +388,3 @@ class ReferenceAdapter:
             state="open" if listener["open"] else "failed",
             error=str(listener.get("error") or ""),
         )
-
-
-def _command(settings: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the program without its own options."""
-    if "command" in settings:
-        if "fault" in settings:
-            raise UsageError(
-                "--set fault is built into the reference server of this package: leave out command"
-            )
-        return tuple(shlex.split(settings["command"]))
-    if "fault" in settings:
-        from conformance.selftest.faults import find
-
-        return (sys.executable, "-P", "-m", "conformance.selftest", find(settings["fault"]).id, "--")
-    return (sys.executable, "-P", "-m", "reference_server")
-
-
-def _event(line: str, name: str) -> dict[str, Any] | None:
-    """Return a log line as event when it is the event ``name``."""
-    if name not in line:
-        return None
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) and event.get("event") == name else None
-
-
-def _is(name: str) -> Callable[[str], bool]:
-    return lambda line: _event(line, name) is not None
-
-
-def _number(line: str, key: str) -> int:
-    return int(json.loads(line)[key])

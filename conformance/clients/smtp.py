@@ -23,6 +23,8 @@ from conformance.clients.reply import Reply, classify_greeting, read_reply
 from conformance.clients.result import LoginResult, SendResult, Stage, answer_at_connect
 from conformance.clients.session import PATIENCE, say_goodbye
 
+Until = Literal["rcpt", "content", "dot", "data"]
+"""How far a client goes."""
 _BARE_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -142,6 +144,12 @@ class Dialogue:
             "data", stuffed(message) + b".\r\n", "2", shown=f"({len(message)} octets of message)"
         )
 
+    def begin_content(self, message: bytes, *, whole: bool) -> None:
+        """DATA, and half of the message, or the whole of it with the final dot; no answer is awaited."""
+        self.command("data", "DATA", "354")
+        data = stuffed(message) + b".\r\n" if whole else stuffed(message)[: len(message) // 2]
+        self._channel.send(data, now() + self._patience, shown=f"({len(data)} octets, then it leaves)")
+
 
 class _RecipientsRefused(Refused):
     def __init__(self, first: Refused, recipients: tuple[str, ...]) -> None:
@@ -159,12 +167,16 @@ def send(
     mail_from: str,
     rcpt_to: Sequence[str],
     body: str = "A test message of the conformance suite.\n",
+    message: bytes | None = None,
     log_in_as: tuple[str, str] | None = None,
     helo: str | None = None,
-    until: Literal["rcpt", "data"] = "data",
+    until: Until = "data",
     patience: float = PATIENCE,
 ) -> SendResult:
     """Send one message; with ``until`` "rcpt" only ask whether the recipients are taken.
+
+    ``message`` goes out as it is, in place of one that is composed of ``body``. With "content" and "dot" the
+    client leaves in the midst of the message, or right after its end: what it says of the result is "".
 
     ``log_in_as``: user and password; ``helo`` None is the address literal of the source; ``mail_from``
     "" is the null sender. ``patience`` (seconds) holds for the handshake and for each answer.
@@ -173,7 +185,7 @@ def send(
     if isinstance(channel, Observation):
         return SendResult(False, "connect", *answer_at_connect(channel), channel.outcome)
     dialogue = Dialogue(channel, patience)
-    message = compose(mail_from, rcpt_to, body)
+    message = compose(mail_from, rcpt_to, body) if message is None else message
     secrets = credentials(*log_in_as) if log_in_as is not None else ()
     try:
         dialogue.greeting()
@@ -185,6 +197,9 @@ def send(
         reply = dialogue.recipients(rcpt_to)
         if until == "rcpt":  # QUIT without DATA: the server forgets it
             return SendResult(True, "rcpt", reply.code, _words(reply))
+        if until in ("content", "dot"):
+            dialogue.begin_content(message, whole=until == "dot")
+            return SendResult(False, "data")
         reply = dialogue.content(message)
         return SendResult(True, "data", reply.code, _words(reply))
     except Refused as refused:
@@ -192,7 +207,10 @@ def send(
         words = without(secrets, refused.text)
         return SendResult(False, refused.stage, refused.code, words, refused.outcome, recipients)
     finally:
-        say_goodbye(channel, "smtp")
+        if until in ("content", "dot"):
+            channel.close()
+        else:
+            say_goodbye(channel, "smtp")
 
 
 def login(
@@ -223,14 +241,19 @@ def login(
         say_goodbye(channel, "smtp")
 
 
-def compose(mail_from: str, rcpt_to: Sequence[str], body: str) -> bytes:
-    """Return a message (RFC 5322) with CRLF line ends; a body with other than ASCII is UTF-8, 8bit."""
+def compose(
+    mail_from: str, rcpt_to: Sequence[str], body: str, *, as_written: bool = False, identity: str = ""
+) -> bytes:
+    """Return a message (RFC 5322) with CRLF line ends; a body with other than ASCII is UTF-8, 8bit.
+
+    ``as_written``: the line ends of the body are left alone. ``identity`` is the Message-ID; "": a new one.
+    """
     header = [
         f"From: <{mail_from or 'postmaster@sixpost.invalid'}>",
         f"To: {', '.join(f'<{recipient}>' for recipient in rcpt_to)}",
         "Subject: Conformance",
         f"Date: {format_datetime(datetime.now(UTC))}",
-        f"Message-ID: <{uuid.uuid4()}@sixpost.invalid>",
+        f"Message-ID: {identity or new_identity()}",
     ]
     if not body.isascii():
         header += [
@@ -238,13 +261,21 @@ def compose(mail_from: str, rcpt_to: Sequence[str], body: str) -> bytes:
             "Content-Type: text/plain; charset=utf-8",
             "Content-Transfer-Encoding: 8bit",
         ]
-    return _BARE_LINE_END.sub(b"\r\n", "\n".join([*header, "", body]).encode())
+    text = body.encode()
+    text = text if as_written else _BARE_LINE_END.sub(b"\r\n", text)
+    return "\r\n".join([*header, "", ""]).encode() + text
+
+
+def new_identity() -> str:
+    """Return a Message-ID that no other message has."""
+    return f"<{uuid.uuid4()}@sixpost.invalid>"
 
 
 def stuffed(message: bytes) -> bytes:
     """Return the message as DATA carries it: a dot before each line that begins with one, CRLF at the end."""
     data = message if message.endswith(b"\r\n") or not message else message + b"\r\n"
-    return re.sub(rb"^\.", b"..", data, flags=re.MULTILINE)
+    # Lines end with CRLF alone: after a bare LF no dot is doubled.
+    return re.sub(rb"(?:\A|(?<=\r\n))\.", b"..", data)
 
 
 def address_literal(address: Address) -> str:

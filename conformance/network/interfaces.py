@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from conformance.addresses import Interface
+from conformance.addresses import Address, Interface
 from conformance.errors import MachineError
 from conformance.network import safety
 
@@ -98,6 +98,21 @@ def _address(verb: str, interface: str, address: Interface) -> None:
             )
         except NetlinkError as error:
             raise MachineError(f"cannot {verb} {address} on {interface}: {error}") from error
+
+
+def set_unreachable(address: Address, *, on: bool) -> None:
+    """Let the kernel say at once that there is no way to ``address``, or no longer. Raises MachineError."""
+    with _guarded() as network:
+        try:
+            network.route(
+                "replace" if on else "del",
+                family=socket.AF_INET6 if address.version == 6 else socket.AF_INET,
+                dst=f"{address}/{address.max_prefixlen}",
+                type="unreachable",
+                table=_LOCAL_TABLE,
+            )
+        except NetlinkError as error:
+            raise MachineError(f"cannot change the way to {address}: {error}") from error
 
 
 def up(*interfaces: str) -> None:

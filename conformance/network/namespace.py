@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from conformance.errors import MachineError
@@ -70,13 +72,23 @@ def processes_are_hidden() -> str:
     return _in_child(_probe_processes)
 
 
-def _in_child(what: object) -> str:
+def _in_child(what: Callable[[], str]) -> str:
+    # Where it is ignored (that is inherited), ended children leave no exit code.
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        return _answer_of(what)
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGCHLD, handler)
+
+
+def _answer_of(what: Callable[[], str]) -> str:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         try:
-            reason = what()  # type: ignore[operator]
+            reason = what()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason
             reason = str(error) or type(error).__name__
         os.write(writing, reason.encode()[:4000])

@@ -98,6 +98,13 @@ class World:
         interfaces.remove_address(link or "lo", address)
         self._addresses.remove((link or "lo", address))
 
+    def set_unreachable(self, address: Address, *, on: bool) -> None:
+        """Take the way to ``address`` from the server's host, or give it back."""
+        self._changed()
+        from conformance.network import interfaces
+
+        interfaces.set_unreachable(address, on=on)
+
     def _changed(self) -> None:
         if not self.plan.own:
             raise MachineError("this case shares its network with others, and may not change it")

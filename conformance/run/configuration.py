@@ -9,13 +9,16 @@ from datetime import UTC, datetime, timedelta
 from conformance.adapters.base import (
     AccountSpec,
     Configuration,
+    DeliverySpec,
     HostSpec,
     LimitsSpec,
     PortSpec,
     RangeSpec,
+    RelaySpec,
 )
 from conformance.addresses import LOOPBACK_V4, LOOPBACK_V6, parse
 from conformance.network.ports import PortPool
+from conformance.run.laboratory import Surroundings
 from conformance.scenario import model
 
 PAST_AND_FUTURE = timedelta(hours=1)
@@ -53,6 +56,10 @@ class Numbers:
             )
             for port in ports
         )
+
+    def of(self, name: str) -> int:
+        """Return the number of a port that has one."""
+        return self._given[name]
 
     def know(self, name: str, number: int) -> None:
         """Take note of the number of a port that was there already: one of the shipped configuration."""
@@ -109,23 +116,49 @@ def _expiry(word: str, now: datetime) -> str | None:
     return word
 
 
-def configuration(scenario: model.Scenario, numbers: Numbers) -> Configuration:
-    """Return the configuration that a case begins with."""
+def relay_spec(relay: model.Relay, numbers: Numbers, around: Surroundings) -> RelaySpec:
+    """Return a relay with the number of its port."""
+    if relay.port == "smart_hosts":
+        (port,) = around.numbers
+    else:
+        port = int(relay.port) if relay.port.isdigit() else numbers.of(relay.port)
+    login = relay.login
+    return RelaySpec(
+        to=relay.to,
+        port=port,
+        security=relay.security,
+        user="" if login is None else login.user,
+        password="" if login is None else login.password,
+    )
+
+
+def configuration(
+    scenario: model.Scenario, numbers: Numbers, around: Surroundings | None = None
+) -> Configuration:
+    """Return the configuration that a case begins with; ``around``: its laboratory, where it has one."""
     if scenario.server == "default":
         return Configuration(default=True)
     server = scenario.server
     now = datetime.now(UTC)
     ranges = server.ip_ranges
+    around = around or Surroundings()
+    ports = numbers.specs(server.ports)
     return Configuration(
-        ports=numbers.specs(server.ports),
+        ports=ports,
         ip_ranges=None if ranges is None else tuple(range_spec(one, now) for one in ranges),
         limits=LimitsSpec(**server.limits.model_dump()),
         accounts=tuple(AccountSpec(**account.model_dump()) for account in server.accounts),
+        relay=None if server.relay is None else relay_spec(server.relay, numbers, around),
+        delivery=DeliverySpec(**server.delivery.model_dump()),
+        dns=around.dns,
+        trust=around.trust,
         host=HostSpec(ipv6=server.host.ipv6 is not False),
     )
 
 
-def changed(before: Configuration, change: model.Change, numbers: Numbers) -> Configuration:
+def changed(
+    before: Configuration, change: model.Change, numbers: Numbers, around: Surroundings | None = None
+) -> Configuration:
     """Return the configuration after a change of the running server."""
     now = datetime.now(UTC)
     ports = tuple(port for port in before.ports if port.name not in change.delete_ports)
@@ -137,8 +170,16 @@ def changed(before: Configuration, change: model.Change, numbers: Numbers) -> Co
             *(replaced.get(one.name, one) for one in kept),
             *(range_spec(one, now) for one in change.add_ip_ranges),
         )
+    relay = None if change.no_relay else before.relay
+    if change.relay is not None:
+        relay = relay_spec(change.relay, numbers, around or Surroundings())
+    delivery = before.delivery
+    if change.delivery is not None:
+        delivery = DeliverySpec(**change.delivery.model_dump())
     return before.model_copy(
         update={
+            "relay": relay,
+            "delivery": delivery,
             "ports": (*ports, *numbers.specs(change.add_ports)),
             "ip_ranges": ranges,
             "limits": before.limits if change.limits is None else LimitsSpec(**change.limits.model_dump()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,6 +26,7 @@ from conformance.network.world import World
 from conformance.oracle import ExpectedConnection, expected_connection, expected_listener
 from conformance.requirements import Catalogue
 from conformance.run.configuration import Numbers
+from conformance.run.laboratory import Laboratory, Surroundings
 from conformance.run.transcript import Transcript
 from conformance.scenario import needs
 from conformance.scenario.case import Case
@@ -79,6 +80,13 @@ class Context:
         """Where the case has one: what crafted packets go over."""
         self.crowds: list[Closeable] = []
         """Clients that are kept until the case ends, beside the sessions."""
+        self.laboratory: Laboratory | None = None
+        """Where the case has one: smart hosts and names."""
+        self.around = Surroundings()
+        self.clock_ahead = timedelta()
+        """How far the server's clock was moved forward."""
+        self.kills = 0
+        """How often the server was ended without notice."""
         self.numbers = Numbers()
         self.configuration = Configuration()
         self.judgements: list[Judgement] = []
@@ -98,6 +106,10 @@ class Context:
         self._step: tuple[str | int, ...] = ()
 
     # --- the server as it is now ---
+
+    def now(self) -> datetime:
+        """Return the time by the clock of the server."""
+        return datetime.now(UTC) + self.clock_ahead
 
     def server_runs(self, running: Running, *, reopened: bool) -> None:
         """Note what an adapter answered; ``reopened``: its listeners are those of the configuration."""
@@ -162,7 +174,7 @@ class Context:
             now_open,
             name,
             source,
-            now=datetime.now(UTC),
+            now=self.now(),
             at=at,
             open_sessions=self.open_sessions(),
             listening=listening,

@@ -36,6 +36,7 @@ class Place:
         """Be where a case wants to be. Raises MachineError where that cannot be built."""
         common = replace(plan, addresses=())
         if common != self._plan or plan.alone:
+            self._leaving()  # the network of this process, too: the next server starts in another
             self.leave()
             self._enter(common)
         added = []
@@ -69,9 +70,7 @@ class Place:
 
     def leave(self) -> None:
         """Go back to the network of this process. Idempotent."""
-        if self._plan == SHARED and self.wire is None:
-            self._stack.close()
-            return
-        self._leaving()
+        if self._plan != SHARED:
+            self._leaving()
         self._plan, self.world, self.wire = SHARED, World(SHARED), None
         self._stack.close()

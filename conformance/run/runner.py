@@ -23,6 +23,7 @@ from conformance.requirements import Catalogue
 from conformance.run.captures import Captures
 from conformance.run.configuration import Numbers, configuration
 from conformance.run.context import Context, ControlFailed, ScenarioAtFault
+from conformance.run.laboratory import Laboratory
 from conformance.run.place import Place
 from conformance.run.secrets import passwords, redacted
 from conformance.run.steps import action_of, perform
@@ -59,7 +60,8 @@ class Bench:
 
     def _leave(self) -> None:
         self.reusable = False
-        self.adapter.stop()
+        if self.ever_started:
+            self.adapter.stop()
 
     def close(self) -> None:
         """Be where this process was before the first case; the server is ended."""
@@ -115,8 +117,12 @@ def _in_its_network(case: Case, bench: Bench, context: Context) -> _End:
     try:
         with bench.place.visit(needs.network_plan(case.scenario)):
             context.world, context.wire = bench.place.world, bench.place.wire
-            end = _run(case, bench, context)
-            context.close_sessions()
+            try:
+                end = _run(case, bench, context)
+            finally:
+                context.close_sessions()
+                if context.laboratory is not None:
+                    context.laboratory.close()
             if context.world.plan.alone:
                 context.log_tail = context.log_tail or _log_tail(bench.adapter)
     except Exception as error:  # noqa: BLE001 - the type says whose fault it is
@@ -129,6 +135,7 @@ def _run(case: Case, bench: Bench, context: Context) -> _End:
         context.begin_step("server")
         if bench.captures is not None:
             bench.captures.begin(case.id)
+        _open_laboratory(case, bench, context)
         _prepare(case, bench, context)
         return _steps(case, context)
     except BaseException as error:
@@ -137,13 +144,20 @@ def _run(case: Case, bench: Bench, context: Context) -> _End:
             raise
         return _ended(error)
     finally:
-        if not context.alive:
+        if not context.alive or context.clock_ahead:
             bench.reusable = False
+
+
+def _open_laboratory(case: Case, bench: Bench, context: Context) -> None:
+    scenario = case.scenario
+    if scenario.smart_hosts or scenario.dns is not None:
+        context.laboratory = Laboratory(scenario, context.world, context.transcript.record)
+        context.around = context.laboratory.open(bench.workdir / "next-hops.pem")
 
 
 def _prepare(case: Case, bench: Bench, context: Context) -> None:
     """Bring the server to what the case begins with: the running one where that is possible."""
-    wanted = configuration(case.scenario, context.numbers)
+    wanted = configuration(case.scenario, context.numbers, context.around)
     context.configuration = wanted
     special = wanted.default or not wanted.host.ipv6
     if bench.reusable and not special:

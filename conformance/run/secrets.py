@@ -8,6 +8,7 @@ from typing import Any
 
 from conformance.clients.record import HIDDEN, credentials
 from conformance.scenario import model
+from conformance.scenario.needs_outgoing import behaviours_of, relays_of
 from conformance.verdict.model import CaseRecord
 
 SHORT = 4
@@ -38,6 +39,12 @@ def passwords(scenario: model.Scenario) -> tuple[str, ...]:
 def _logins(scenario: model.Scenario) -> Iterator[tuple[str, str]]:
     if isinstance(scenario.server, model.Server):
         yield from ((account.address, account.password) for account in scenario.server.accounts)
+    for relay in relays_of(scenario):
+        if relay.login is not None:
+            yield relay.login.user, relay.login.password
+    for behaviour in behaviours_of(scenario):
+        if behaviour.login is not None:
+            yield behaviour.login.user, behaviour.login.password
     for step in (*scenario.steps, *scenario.finally_):
         match step:
             case model.LoginStep(login=login):

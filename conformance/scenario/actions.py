@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from conformance.scenario.outgoing import Delivery, Relay
 from conformance.scenario.server import IpRange, Limits, Port
 from conformance.scenario.values import Duration, Model, one_or_many
 
@@ -64,13 +65,30 @@ class Send(Model):
         default=None, description="EHLO argument; left out: the address literal of the source"
     )
     body: str = "A test message of the conformance suite.\n"
-    until: Literal["rcpt", "data"] = Field(
-        default="data", description="'rcpt': only ask whether the recipients are taken, and send no message"
+    long_line: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="One more line of so many octets, CRLF not counted, at the end",
     )
+    line_ends: Literal["crlf", "as_written"] = Field(
+        default="crlf", description="as_written: bare CR and LF go out as they are"
+    )
+    until: Literal["rcpt", "content", "dot", "data"] = Field(
+        default="data",
+        description="'rcpt': only ask whether the recipients are taken, and send no message; 'content': "
+        "leave in its midst; 'dot': leave right after the final dot, without the reply",
+    )
+    times: int = Field(default=1, ge=1, le=10_000, description="So many messages, one after the other")
+    as_: str | None = Field(default=None, alias="as", description="What 'relayed' calls the message")
 
 
 class Fetch(Model):
     """Log in by POP3 or IMAP (the port's protocol) and look."""
+
+    eventually: bool = Field(
+        default=False, description="Look again until it holds (a report that is on its way)"
+    )
 
     to: str
     from_: str | None = Field(default=None, alias="from")
@@ -102,6 +120,9 @@ class Change(Model):
     replace_ip_ranges: tuple[IpRange, ...] = Field(default=(), description="By name")
     delete_ip_ranges: tuple[str, ...] = ()
     limits: Limits | None = None
+    relay: Relay | None = None
+    no_relay: bool = Field(default=False, description="Take the relay away: mail goes by MX")
+    delivery: Delivery | None = None
 
 
 class Listening(Model):

@@ -12,6 +12,7 @@ from conformance.addresses import Address, parse
 from conformance.requirements import Catalogue
 from conformance.scenario import model
 from conformance.scenario.check_network import check_network
+from conformance.scenario.check_outgoing import check_outgoing
 from conformance.scenario.check_packets import check_packets
 from conformance.scenario.check_sweep import check_sweeps
 from conformance.scenario.mistakes import DocumentPath, Finding
@@ -39,6 +40,7 @@ def check(parts: Salvaged, catalogue: Catalogue) -> list[Finding]:
     ]
     findings.extend(check_network(scenario))
     findings.extend(check_packets(scenario, complete=parts.complete))
+    findings.extend(check_outgoing(scenario, names_known=parts.names_known, complete=parts.complete))
     findings.extend(check_sweeps(scenario, names_known=parts.names_known))
     if parts.names_known:
         findings.extend(check_names(scenario))

@@ -43,7 +43,9 @@ class LoginExpectation(Expectation):
 
 
 class SendExpectation(Expectation):
-    outcome: Literal["accepted", "rejected", "oracle"]
+    """``left``: the client went away in DATA, as 'until' says, and heard nothing of what became of it."""
+
+    outcome: Literal["accepted", "rejected", "left", "oracle"]
     at: Literal["connect", "helo", "auth", "mail", "rcpt", "data"] | None = None
     code: LooseText = Field(default="", description="How the refusal begins, e.g. '550'")
 

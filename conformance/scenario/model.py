@@ -45,6 +45,20 @@ from conformance.scenario.expectations import (
     SweepExpectation,
     TalkExpectation,
 )
+from conformance.scenario.outgoing import (
+    Clock,
+    Delivery,
+    Dns,
+    DnsChange,
+    DnsExpectation,
+    Queue,
+    QueueExpectation,
+    Relay,
+    Relayed,
+    RelayedExpectation,
+    SmartHost,
+    SmartHostChange,
+)
 from conformance.scenario.server import Account, Host, IpRange, Limits, Link, OtherHost, Port, Server
 from conformance.scenario.values import Model, OutcomeWord, one_or_many, outcomes
 
@@ -57,15 +71,22 @@ __all__ = [
     "AnyStep",
     "Change",
     "ChangeStep",
+    "Clock",
+    "ClockStep",
     "Connect",
     "ConnectExpectation",
     "ConnectStep",
     "Credentials",
+    "Delivery",
     "Descriptors",
     "DescriptorsExpectation",
     "DescriptorsStep",
     "Disconnect",
     "DisconnectStep",
+    "Dns",
+    "DnsChange",
+    "DnsExpectation",
+    "DnsStep",
     "Empty",
     "Expectation",
     "Fetch",
@@ -90,12 +111,22 @@ __all__ = [
     "PacketsExpectation",
     "PacketsStep",
     "Port",
+    "Queue",
+    "QueueExpectation",
+    "QueueStep",
+    "Relay",
+    "Relayed",
+    "RelayedExpectation",
+    "RelayedStep",
     "Scenario",
     "Send",
     "SendExpectation",
     "SendStep",
     "Server",
     "ServerStep",
+    "SmartHost",
+    "SmartHostChange",
+    "SmartHostStep",
     "SocketsExpectation",
     "SocketsStep",
     "StatusExpectation",
@@ -202,6 +233,29 @@ class PacketsStep(Step):
     expect: Annotated[tuple[PacketsExpectation, ...], BeforeValidator(outcomes)] = _expect()
 
 
+class RelayedStep(Step):
+    relayed: Relayed
+    expect: Annotated[tuple[RelayedExpectation, ...], BeforeValidator(one_or_many)] = _expect()
+
+
+class SmartHostStep(Step):
+    smart_host: SmartHostChange
+
+
+class DnsStep(Step):
+    dns: DnsChange
+    expect: Annotated[tuple[DnsExpectation, ...], BeforeValidator(one_or_many)] = _expect(optional=True)
+
+
+class ClockStep(Step):
+    clock: Clock
+
+
+class QueueStep(Step):
+    queue: Queue
+    expect: Annotated[tuple[QueueExpectation, ...], BeforeValidator(one_or_many)] = _expect(optional=True)
+
+
 STEP_TYPES: dict[str, type[Step]] = {
     "connect": ConnectStep,
     "talk": TalkStep,
@@ -219,6 +273,11 @@ STEP_TYPES: dict[str, type[Step]] = {
     "os": OsStep,
     "sweep": SweepStep,
     "packets": PacketsStep,
+    "relayed": RelayedStep,
+    "smart_host": SmartHostStep,
+    "dns": DnsStep,
+    "clock": ClockStep,
+    "queue": QueueStep,
 }
 
 AnyStep = (
@@ -238,6 +297,11 @@ AnyStep = (
     | OsStep
     | SweepStep
     | PacketsStep
+    | RelayedStep
+    | SmartHostStep
+    | DnsStep
+    | ClockStep
+    | QueueStep
 )
 
 
@@ -266,7 +330,12 @@ StepItem = Annotated[
     | Annotated[SocketsStep, Tag("sockets")]
     | Annotated[OsStep, Tag("os")]
     | Annotated[SweepStep, Tag("sweep")]
-    | Annotated[PacketsStep, Tag("packets")],
+    | Annotated[PacketsStep, Tag("packets")]
+    | Annotated[RelayedStep, Tag("relayed")]
+    | Annotated[SmartHostStep, Tag("smart_host")]
+    | Annotated[DnsStep, Tag("dns")]
+    | Annotated[ClockStep, Tag("clock")]
+    | Annotated[QueueStep, Tag("queue")],
     Discriminator(_action),
 ]
 """`AnyStep`, told apart by its one action key: an error speaks of that step only."""
@@ -300,6 +369,10 @@ class Scenario(Model):
     hosts: tuple[OtherHost, ...] = Field(
         default=(), description="Other hosts, each on a link of the server's"
     )
+    smart_hosts: tuple[SmartHost, ...] = Field(
+        default=(), description="Mail servers of ours that take what the server sends, and record it"
+    )
+    dns: Dns | None = Field(default=None, description="The names that the server can look up")
     steps: tuple[StepItem, ...] = Field(min_length=1)
     finally_: tuple[StepItem, ...] = Field(default=(), alias="finally", description="Run whatever happened")
     catches: tuple[str, ...] = Field(

@@ -14,6 +14,12 @@ from conformance.adapters.base import Feature, ProtocolName
 from conformance.addresses import Address, family, is_loopback, parse, parse_interface
 from conformance.network.plan import SERVER_V4, SERVER_V6, SHARED, HostPlan, LinkPlan, NetworkPlan
 from conformance.scenario import model
+from conformance.scenario.needs_outgoing import (
+    beyond_loopback,
+    changes_routes,
+    outgoing_features,
+    source_addresses,
+)
 
 if TYPE_CHECKING:
     from conformance.network.modes import Need
@@ -27,7 +33,7 @@ _NOT_THERE = frozenset({"refused", "filtered", "unreachable", "oracle"})
 def features(scenario: model.Scenario) -> tuple[Feature, ...]:
     """Return what the server under test must be able to do for ``scenario``, each once, in a fixed order."""
     needed: set[Feature] = set()
-    for source in (_server_features, _range_features, _step_features):
+    for source in (_server_features, _range_features, outgoing_features, _step_features):
         needed.update(source(scenario))
     return tuple(feature for feature in get_args(Feature) if feature in needed)
 
@@ -47,7 +53,8 @@ def network_needs(scenario: model.Scenario) -> tuple[Need, ...]:
         needs.append("wildcard_listener")
     reached = [address for address in listening if not address.is_unspecified]
     sweeps = any(isinstance(step, model.SweepStep) for step in all_steps(scenario))
-    if sweeps or not all(is_loopback(address) for address in (*reached, *_client_addresses(scenario))):
+    elsewhere = not all(is_loopback(address) for address in (*reached, *_client_addresses(scenario)))
+    if sweeps or elsewhere or beyond_loopback(scenario):
         needs.append("any_source")
     if isinstance(scenario.server, model.Server) and scenario.server.host.ipv6 is False:
         needs.append("no_ipv6_filter")
@@ -64,12 +71,14 @@ def network_plan(scenario: model.Scenario) -> NetworkPlan:
     switched = (
         host.ipv6 == "disabled" or host.bindv6only or any(isinstance(step, model.OsStep) for step in steps)
     )
-    if not (wire or switched or scenario.links):
+    # A server under test binds an IPv6 address only where the host really has it.
+    here = {address for address in source_addresses(scenario) if not is_loopback(address)}
+    here -= {one.ip for link in scenario.links for one in map(parse_interface, link.addresses)}
+    if not (wire or switched or scenario.links or here or changes_routes(scenario)):
         return SHARED
     # Beyond a wire everything is foreign: who listens or comes from here has a real address.
-    here = set()
     if wire:
-        here = {SERVER_V4, SERVER_V6, *_listening_addresses(scenario), *_client_addresses(scenario)}
+        here |= {SERVER_V4, SERVER_V6, *_listening_addresses(scenario), *_client_addresses(scenario)}
     return NetworkPlan(
         own=True,
         alone=any(_leaves_traces(step) for step in steps),

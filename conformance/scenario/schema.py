@@ -43,9 +43,14 @@ _OUTCOME_EXPECTATIONS = frozenset(
         SweepExpectation,
     )
 )
-_DURATION_KEYS = frozenset({"within", "warn_after", "nothing"})
-_REPLY_KEYS = frozenset({"code", "reply"})
-_ONE_OR_MANY_KEYS = frozenset({"expect", "rcpt_to"})
+_DURATION_KEYS = frozenset({"within", "warn_after", "nothing", "advance", "delay", "slow"})
+_REPLY_KEYS = frozenset({"code", "reply", "port"})
+_REPLIES_KEYS = frozenset({"answer", "recipients"})
+_ONE_OR_MANY_KEYS = frozenset(
+    {"expect", "rcpt_to", "by", "asked", "never_asked", "remove", "lacks", "names", "contains"}
+    | {"A", "AAAA", "MX", "TXT", "at", "addresses"}
+)
+"""Where the value is a list."""
 _NOT_SUBSTITUTED = frozenset({"id", "matrix"})
 
 
@@ -71,6 +76,10 @@ def _properties(definition: dict[str, Any], *, step: bool) -> None:
             value = _without_type(value, "number", _DURATION)
         if key in _REPLY_KEYS:
             value = {"anyOf": [{"type": "string"}, {"type": "integer"}], **_about(value)}
+        if key in _REPLIES_KEYS and "additionalProperties" in value:
+            value = {**value, "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "integer"}]}}
+        if "propertyNames" in value:
+            value = {**value, "propertyNames": _with_variables(value["propertyNames"])}
         if key in _ONE_OR_MANY_KEYS:
             value = _one_or_many(value)
         if key not in _NOT_SUBSTITUTED or step:
@@ -94,6 +103,12 @@ def _without_type(value: dict[str, Any], name: str, instead: dict[str, Any]) -> 
 
 
 def _one_or_many(value: dict[str, Any]) -> dict[str, Any]:
+    if "anyOf" in value:
+        members = [_one_or_many(member) for member in value["anyOf"]]
+        flat = [part for one in members for part in (one["anyOf"] if set(one) == {"anyOf"} else [one])]
+        return {**value, "anyOf": flat}
+    if "items" not in value:
+        return value
     item = value["items"]
     reference = str(item.get("$ref", "")).rpartition("/")[2]
     if reference in _OUTCOME_EXPECTATIONS:

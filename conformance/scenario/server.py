@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from conformance.adapters.base import Direction, ProtocolName
+from conformance.scenario.outgoing import Delivery, Relay
 from conformance.scenario.values import LooseText, Model
 
 
@@ -99,4 +100,8 @@ class Server(Model):
     )
     limits: Limits = Limits()
     accounts: tuple[Account, ...] = ()
+    relay: Relay | None = Field(
+        default=None, description="Next hop of all outgoing mail; left out: it goes by MX"
+    )
+    delivery: Delivery = Delivery()
     host: Host = Host()

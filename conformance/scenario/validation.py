@@ -16,15 +16,17 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from conformance.scenario.mistakes import DocumentPath, Finding, resolve
-from conformance.scenario.model import STEP_TYPES, Scenario, ServerItem, Step
+from conformance.scenario.model import STEP_TYPES, Dns, Scenario, ServerItem, SmartHost, Step
 from conformance.scenario.words import expected, listed, shown
 
 _BESIDE_ACTION = ("expect", "why")
 _STEP_BLOCKS = ("steps", "finally")
 _SERVER: TypeAdapter[Any] = TypeAdapter(ServerItem)
+_SMART_HOSTS: TypeAdapter[tuple[SmartHost, ...]] = TypeAdapter(tuple[SmartHost, ...])
+_DNS: TypeAdapter[Dns | None] = TypeAdapter(Dns | None)
 
 
-_DEFINING = frozenset({"change", "admin", "descriptors"})
+_DEFINING = frozenset({"change", "admin", "descriptors", "send"})
 """Steps that give names to things."""
 
 
@@ -60,8 +62,12 @@ def salvage(data: Mapping[str, object]) -> Salvaged:
     """Return what is right in ``data``, so that all mistakes of a file are shown at once."""
     names_known = True
     server: Any = "default"
+    smart_hosts: tuple[SmartHost, ...] = ()
+    names: Dns | None = None
     try:
         server = _SERVER.validate_python(data.get("server", {}), strict=True)
+        smart_hosts = _SMART_HOSTS.validate_python(data.get("smart_hosts", ()), strict=True)
+        names = _DNS.validate_python(data.get("dns"), strict=True)
     except ValidationError:
         names_known = False
     blocks: dict[str, tuple[Step, ...]] = {}
@@ -78,7 +84,14 @@ def salvage(data: Mapping[str, object]) -> Salvaged:
         else ()
     )
     scenario = Scenario.model_construct(
-        id="", title="", requirements=words, server=server, steps=blocks["steps"], finally_=blocks["finally"]
+        id="",
+        title="",
+        requirements=words,
+        server=server,
+        smart_hosts=smart_hosts,
+        dns=names,
+        steps=blocks["steps"],
+        finally_=blocks["finally"],
     )
     return Salvaged(scenario, complete=False, names_known=names_known)
 
@@ -126,7 +139,7 @@ def _step_shape(step: object, path: DocumentPath) -> Finding | None:
         return None
     unknown = [key for key in step if key not in _BESIDE_ACTION]
     if unknown:
-        message = f"unknown step {unknown[0]!r}; {expected(STEP_TYPES, unknown[0])}"
+        message = f"unknown step {unknown[0]!r}; {expected(STEP_TYPES, unknown[0], limit=len(STEP_TYPES))}"
         return Finding((*path, unknown[0]), message, at_key=True)
     return Finding(path, f"this step has no action; {expected(STEP_TYPES, '')}")
 

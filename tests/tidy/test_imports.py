@@ -17,6 +17,8 @@ SOCKET_OWNERS = (
     "reference_server/admin/http.py",
     "conformance/clients/",
     "conformance/network/",
+    "conformance/peers/",
+    "conformance/adapters/control.py",  # a Unix socket of the server's
     "conformance/adapters/doors.py",  # asks which numbers are free
     "conformance/adapters/programs/",  # servers under test of our own
     "conformance/selftest/",  # breaks the server's sockets on purpose

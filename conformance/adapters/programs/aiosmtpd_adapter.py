@@ -20,6 +20,7 @@ from typing import Any
 from conformance.adapters.base import (
     AdminAnswer,
     AdminRequest,
+    Advance,
     Configuration,
     Endpoint,
     Feature,
@@ -27,6 +28,8 @@ from conformance.adapters.base import (
     Limitation,
     LimitsSpec,
     PortSpec,
+    Queue,
+    QueueChange,
     Running,
     Status,
 )
@@ -73,6 +76,23 @@ LIMITATIONS: dict[Feature, tuple[str, str]] = {
     ),
     "accounts": ("aiosmtpd has no accounts: an authenticator is the user's own code", "auth.html"),
     "mail.local": ("mail goes to a handler; nothing serves it by POP3 or IMAP", "handlers.html"),
+    **dict.fromkeys(
+        (
+            "relay",
+            "relay.alternatives",
+            "relay.security",
+            "relay.login",
+            "delivery.mx",
+            "delivery.bind",
+            "delivery.ipv6_preferred",
+            "delivery.retries",
+            "dns",
+            "queue",
+            "queue.change",
+            "clock",
+        ),
+        ("aiosmtpd takes mail in; what becomes of it is its handler's matter", "handlers.html"),
+    ),
     "administration": ("aiosmtpd is configured by Python code alone", "controller.html"),
     "status.ipv6": ("aiosmtpd says nothing of the system's IPv6", "controller.html"),
     "default_configuration": (
@@ -150,6 +170,15 @@ class AiosmtpdAdapter:
     def status(self) -> Status:
         raise _unsupported("status.ipv6")
 
+    def queue(self) -> Queue:
+        raise _unsupported("queue")
+
+    def change_queue(self, change: QueueChange) -> None:  # noqa: ARG002
+        raise _unsupported("queue.change")
+
+    def advance(self, step: Advance) -> None:  # noqa: ARG002
+        raise _unsupported("clock")
+
     def log(self) -> str:
         return "".join([*self._logs, self._server.log.text() if self._server is not None else ""])
 
@@ -216,6 +245,10 @@ def _check(configuration: Configuration) -> None:
         raise _unsupported("default_configuration")
     if configuration.ip_ranges is not None:
         raise _unsupported("ip_ranges")
+    if configuration.relay is not None:
+        raise _unsupported("relay")
+    if configuration.dns is not None:
+        raise _unsupported("dns")
     if configuration.limits != LimitsSpec():
         raise _unsupported("connection_limit")
     if configuration.accounts:

@@ -12,17 +12,20 @@ from typing import Any, BinaryIO, NoReturn
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from conformance.adapters.base import Adapter, AdminRequest, Configuration
+from conformance.adapters.base import Adapter, AdminRequest, Advance, Configuration, QueueChange
 from conformance.adapters.messages import (
     REQUESTS,
     AdminOperationRequest,
+    AdvanceRequest,
     AnyRequest,
+    ChangeQueueRequest,
     ConfigureRequest,
     Done,
     HelloRequest,
     KillRequest,
     LogRequest,
     LogText,
+    QueueRequest,
     ReinitializeRequest,
     RestartRequest,
     StartRequest,
@@ -106,6 +109,12 @@ class _Conversation:
                 return adapter.admin(AdminRequest.model_validate(fields))
             case StatusRequest():
                 return adapter.status()
+            case QueueRequest():
+                return adapter.queue()
+            case ChangeQueueRequest():
+                adapter.change_queue(QueueChange(action=request.action))
+            case AdvanceRequest():
+                adapter.advance(Advance(seconds=request.seconds))
             case LogRequest():
                 return LogText(text=adapter.log())
             case KillRequest():

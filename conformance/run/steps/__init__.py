@@ -16,7 +16,9 @@ from conformance.run.steps import (
     mail,
     observation,
     operating_system,
+    outgoing,
     packets,
+    relayed,
     server,
     sweep,
 )
@@ -39,6 +41,11 @@ _STEPS: dict[type[model.Step], Callable[[Context, Any], None]] = {
     model.OsStep: operating_system.os,
     model.SweepStep: sweep.sweep,
     model.PacketsStep: packets.packets,
+    model.RelayedStep: relayed.relayed,
+    model.SmartHostStep: outgoing.smart_host,
+    model.DnsStep: outgoing.dns,
+    model.ClockStep: outgoing.clock,
+    model.QueueStep: outgoing.queue,
 }
 
 

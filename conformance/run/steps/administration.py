@@ -80,5 +80,5 @@ def _plain(text: str) -> str:
 def change(context: Context, step: model.ChangeStep) -> None:
     """Change the running server's configuration."""
     context.transcript.action(f"change: {step.change.model_dump(exclude_defaults=True)}")
-    context.configuration = changed(context.configuration, step.change, context.numbers)
+    context.configuration = changed(context.configuration, step.change, context.numbers, context.around)
     context.server_runs(context.adapter.configure(context.configuration), reopened=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from conformance.addresses import Address, canonical
 from conformance.clients.outcome import CLOSED, Observation
 from conformance.clients.record import Record, discard
 from conformance.oracle import ExpectedConnection
 from conformance.run.context import Context, ScenarioAtFault
+from conformance.run.patience import again_until
 from conformance.scenario import model
 from conformance.verdict import judge
 from conformance.verdict.judge import Finding, found
@@ -17,7 +16,6 @@ RECORDED = 3
 """Connections of a step with ``times`` that are written into the transcript."""
 EVENTUALLY = 30.0
 """Seconds until something that must happen soon has not happened."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 
 
 def connect(context: Context, step: model.ConnectStep) -> None:
@@ -126,14 +124,14 @@ def _again(
     expected: list[str],
     observation: Observation,
 ) -> Observation:
-    """Try until it holds, at most `EVENTUALLY` seconds, with growing pauses."""
-    deadline = time.monotonic() + EVENTUALLY
-    pause = _FIRST_PAUSE
-    while not all(_judged(step, expected, observation)) and time.monotonic() < deadline:
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-        observation = _once(context, step, source, context.transcript.record)
-    return observation
+    """Try until it holds, at most `EVENTUALLY` seconds."""
+    if all(_judged(step, expected, observation)):
+        return observation
+    return again_until(
+        lambda seen: all(_judged(step, expected, seen)),
+        lambda: _once(context, step, source, context.transcript.record),
+        EVENTUALLY,
+    )
 
 
 def talk(context: Context, step: model.TalkStep) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from conformance.addresses import Address
 from conformance.clients import mail, smtp
+from conformance.clients.record import discard
+from conformance.clients.result import FetchResult, SendResult
 from conformance.oracle import expected_delivery, expected_login
 from conformance.run.context import Context, ScenarioAtFault
+from conformance.run.laboratory import Sent
+from conformance.run.patience import again_until
 from conformance.scenario import model
-from conformance.verdict.judge import found
+from conformance.verdict.judge import Finding, found
+
+FETCH_LIMIT = 120.0
+"""Seconds until a message that must come has not come."""
+RECORDED = 3
+"""Messages of a step with ``times`` that are written into the transcript."""
 
 
 def login(context: Context, step: model.LoginStep) -> None:
@@ -45,7 +52,7 @@ def _login_word(
             raise ScenarioAtFault("'oracle' cannot say what must happen here; write the outcome")
         return expectation.outcome
     computed = expected_login(
-        context.effective(), action.to, source, action.user, action.password, datetime.now(UTC)
+        context.effective(), action.to, source, action.user, action.password, context.now()
     )
     if expectation.outcome == "oracle":
         if computed.outcome == "undefined":
@@ -65,21 +72,31 @@ def send(context: Context, step: model.SendStep) -> None:
     target, port = context.target(action.to, None, action.from_)
     source = context.source(action.from_, target)
     words = [_send_word(context, step, one, source) for one in step.expect]
-    result = smtp.send(
-        context.connector,
-        target,
-        port,
-        source=source,
-        record=context.transcript.record,
-        mail_from=action.mail_from,
-        rcpt_to=action.rcpt_to,
-        body=action.body,
-        log_in_as=(action.login.user, action.login.password) if action.login else None,
-        helo=action.helo,
-        until=action.until,
-    )
+    result = SendResult(False, "connect")
+    for number in range(action.times):
+        identity = smtp.new_identity()
+        message = _message(action, identity)
+        result = smtp.send(
+            context.connector,
+            target,
+            port,
+            source=source,
+            record=context.transcript.record if number < RECORDED else discard,
+            mail_from=action.mail_from,
+            rcpt_to=action.rcpt_to,
+            message=message,
+            log_in_as=(action.login.user, action.login.password) if action.login else None,
+            helo=action.helo,
+            until=action.until,
+        )
+        _remember(context, action, identity, message, result)
+        if not all(result.accepted == (word == "accepted") for word, _code in words):
+            break
     for expectation, (word, code) in zip(step.expect, words, strict=True):
         met = result.accepted == (word == "accepted")
+        if word == "left":
+            # At DATA without any word of the server's: the message, or its half, is out.
+            met = result.stage == "data" and not result.answer
         expected = f"message {word}"
         if word == "rejected":
             stage = expectation.at
@@ -88,6 +105,35 @@ def send(context: Context, step: model.SendStep) -> None:
             met = met and in_place and result.answer.startswith(code)
             expected = _described(f"{expected} at {stage}" if stage else expected, code)
         context.judge(expectation, found(met, expected, str(result)))
+
+
+def _message(action: model.Send, identity: str) -> bytes:
+    body = action.body
+    if action.long_line:
+        body += ("0123456789" * (action.long_line // 10 + 1))[: action.long_line] + "\r\n"
+    as_written = action.line_ends == "as_written"
+    return smtp.compose(action.mail_from, action.rcpt_to, body, as_written=as_written, identity=identity)
+
+
+def _remember(
+    context: Context, action: model.Send, identity: str, message: bytes, result: SendResult
+) -> None:
+    """Keep what may come out at a smart host; a message that was refused may not."""
+    laboratory = context.laboratory
+    silent = result.stage == "data" and not result.code
+    if laboratory is None or action.until == "rcpt" or not (result.accepted or silent):
+        return
+    laboratory.sent.append(
+        Sent(
+            action.as_ or "",
+            identity,
+            action.mail_from,
+            action.rcpt_to,
+            message if message.endswith(b"\r\n") else message + b"\r\n",
+            result.accepted,
+            whole=action.until != "content",
+        )
+    )
 
 
 def _send_word(
@@ -99,6 +145,8 @@ def _send_word(
         if expectation.outcome == "oracle":
             raise ScenarioAtFault("'oracle' cannot say what must happen here; write the outcome")
         return expectation.outcome, expectation.code
+    if expectation.outcome == "left":
+        return expectation.outcome, ""
     computed = [
         expected_delivery(
             context.effective(),
@@ -107,7 +155,7 @@ def _send_word(
             action.mail_from,
             recipient,
             action.login is not None,
-            datetime.now(UTC),
+            context.now(),
         )
         for recipient in action.rcpt_to
     ]
@@ -134,31 +182,41 @@ def fetch(context: Context, step: model.FetchStep) -> None:
     """Look into the INBOX, and judge what is there."""
     action = step.fetch
     target, port = context.target(action.to, None, action.from_)
-    result = mail.fetch(
-        context.connector,
-        target,
-        port,
-        protocol=context.endpoint(action.to).protocol,
-        source=context.source(action.from_, target),
-        record=context.transcript.record,
-        user=action.user,
-        password=action.password,
-    )
+
+    def look() -> FetchResult:
+        return mail.fetch(
+            context.connector,
+            target,
+            port,
+            protocol=context.endpoint(action.to).protocol,
+            source=context.source(action.from_, target),
+            record=context.transcript.record,
+            user=action.user,
+            password=action.password,
+        )
+
+    def holds(result: FetchResult) -> bool:
+        return all(_fetched(one, result).met for one in step.expect)
+
+    result = again_until(holds, look, FETCH_LIMIT if action.eventually else 0.0)
     for expectation in step.expect:
-        wanted = []
-        if expectation.messages is not None:
-            wanted.append(f"{expectation.messages} messages")
-        wanted += [f"the newest contains {text!r}" for text in expectation.contains]
-        expected = ", ".join(wanted) or "INBOX can be read"
-        if not result.accepted:
-            context.judge(expectation, found(False, expected, str(result)))
-            continue
-        lacking = [text for text in expectation.contains if not result.contains(text)]
-        met = not lacking and expectation.messages in (None, result.messages)
-        actual = f"{result.messages} messages"
-        if lacking:
-            actual += f"; the newest lacks {', '.join(map(repr, lacking))}"
-        context.judge(expectation, found(met, expected, actual))
+        context.judge(expectation, _fetched(expectation, result))
+
+
+def _fetched(expectation: model.FetchExpectation, result: FetchResult) -> Finding:
+    wanted = []
+    if expectation.messages is not None:
+        wanted.append(f"{expectation.messages} messages")
+    wanted += [f"the newest contains {text!r}" for text in expectation.contains]
+    expected = ", ".join(wanted) or "INBOX can be read"
+    if not result.accepted:
+        return found(False, expected, str(result))
+    lacking = [text for text in expectation.contains if not result.contains(text)]
+    met = not lacking and expectation.messages in (None, result.messages)
+    actual = f"{result.messages} messages"
+    if lacking:
+        actual += f"; the newest lacks {', '.join(map(repr, lacking))}"
+    return found(met, expected, actual)
 
 
 def _oracle_knows(context: Context) -> bool:

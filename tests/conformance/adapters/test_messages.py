@@ -30,6 +30,7 @@ def test_the_schema_is_json_and_every_reference_is_there() -> None:
 def test_every_op_has_a_request_and_an_answer_in_the_schema() -> None:
     schema = messages.schema()
     ops = {"hello", "start", "configure", "restart", "reinitialize", "kill", "admin", "status", "log", "stop"}
+    ops |= {"queue", "change_queue", "advance"}
     assert set(messages.REQUESTS) == set(messages.ANSWERS) == set(schema["x-answers"]) == ops
     for op, model in messages.REQUESTS.items():
         definition = schema["$defs"][model.__name__]
@@ -47,6 +48,8 @@ def test_a_request_reads_back_as_itself(op: str) -> None:
             "ports": [{"name": "p", "protocol": "smtp", "address": "::"}],
         },
         "admin": {"operation": "read", "kind": "port", "name": "door"},
+        "change_queue": {"action": "retry"},
+        "advance": {"seconds": 61},
     }.get(op, {})
     request = messages.REQUESTS[op].model_validate({"seq": 7, "op": op, **extra})
     again: Any = TypeAdapter(messages.AnyRequest).validate_json(request.model_dump_json())

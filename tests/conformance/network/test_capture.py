@@ -257,10 +257,9 @@ recorder.begin(folder / "first.pcap"); recorder.end(False)  # it has started
 recorder.begin(folder / "cut-short.pcap")
 roundtrip("2001:db8::1", "8000::7")
 # A process that holds the control socket, too, and outlives us: the socket alone would tell of no end.
-reading, writing = os.pipe()
 if os.fork() == 0:
-    os.close(1); os.close(2); os.close(writing)
-    sys.stdin.read()
+    os.close(0); os.close(1); os.close(2)
+    os.read(int(sys.argv[2]), 1)
     os._exit(0)
 answer([recorder._process.pid, os.getpid()])
 sys.stdin.readline()
@@ -268,13 +267,11 @@ roundtrip("2001:db8::1", "8000::8")
 answer("done")
 sys.stdin.read()
 """
+    prelude = PRELUDE.replace('modes.enter("namespace")', ENTER_ALONE)
+    held, let_go = os.pipe()
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            PRELUDE.replace('modes.enter("namespace")', ENTER_ALONE) + code,
-            str(tmp_path),
-        ],
+        [sys.executable, "-c", prelude + code, str(tmp_path), str(held)],
+        pass_fds=[held],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment(),
@@ -282,7 +279,8 @@ sys.stdin.read()
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    with process.stdin, process.stdout:
+    os.close(held)
+    with process.stdin, process.stdout, os.fdopen(let_go, "wb"):
         writer, owner = json.loads(process.stdout.readline())
         with contextlib.ExitStack() as stack:
             watch = os.pidfd_open(writer)

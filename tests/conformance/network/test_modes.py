@@ -2,72 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import json
 import os
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from conformance.errors import MachineError, UsageError
 from conformance.network import modes, safety
 from conformance.network.modes import Network
-
-ROOT = Path(modes.__file__).parents[2]
-
-
-@functools.cache
-def interpreter(user: int | None) -> str:
-    """Return a Python of our version that ``user`` may run; "" without one (ours may be in root's home)."""
-    if user is None:
-        return sys.executable
-    question = "import sys; print(*sys.version_info[:2])"
-    for candidate in (sys.executable, "/usr/bin/python3"):
-        with contextlib.suppress(OSError):
-            answer = subprocess.run(
-                [candidate, "-c", question],
-                capture_output=True,
-                text=True,
-                user=user,
-                group=user,
-                check=False,
-            )
-            if answer.stdout.split() == [str(part) for part in sys.version_info[:2]]:
-                return candidate
-    return ""
-
-
-@functools.cache
-def readable(user: int) -> bool:
-    """Say whether ``user`` may read the package that is tested: what tox makes, root alone may read."""
-    question = f"import os, sys; sys.exit(not os.access({str(ROOT / 'conformance')!r}, os.R_OK | os.X_OK))"
-    done = subprocess.run([interpreter(user), "-c", question], user=user, group=user, cwd="/", check=False)
-    return done.returncode == 0
-
-
-def python(code: str, *, user: int | None = None) -> Any:
-    """Run code in a fresh process; it prints one JSON value."""
-    path = os.pathsep.join([str(ROOT), *(entry for entry in sys.path if entry.endswith("-packages"))])
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run(
-        [interpreter(user), "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment,
-        user=user,
-        group=user,
-        extra_groups=None if user is None else [],
-        cwd="/",
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
-
 
 # --- loopback -------------------------------------------------------------------------------------
 
@@ -109,7 +51,7 @@ def test_a_mode_that_is_required_and_not_there(monkeypatch: pytest.MonkeyPatch) 
         modes.enter("loopback", "namespace")
 
 
-def test_loopback_imports_nothing_of_the_namespace() -> None:
+def test_loopback_imports_nothing_of_the_namespace(python) -> None:
     seen = python(
         "import json, sys\n"
         "from conformance.network import modes, ports, processes, safety, without_ipv6\n"
@@ -127,8 +69,6 @@ def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- namespace ------------------------------------------------------------------------------------
-
-PROBE = "import json; from conformance.network import modes; print(json.dumps({'missing': modes.probe()}))"
 
 ENTER = """
 import json, os, socket, subprocess, sys
@@ -171,26 +111,8 @@ print(json.dumps(seen))
 """
 
 
-def users() -> list[int | None]:
-    """Ourselves, and where we are root an ordinary user too."""
-    return [None, 65534] if os.geteuid() == 0 else [None]
-
-
-@pytest.fixture(params=users(), ids=lambda user: "ourselves" if user is None else "ordinary-user")
-def user(request: pytest.FixtureRequest) -> int | None:
-    chosen: int | None = request.param
-    if not interpreter(chosen):
-        pytest.skip("an ordinary user may run no Python of this version here")
-    if chosen is not None and not readable(chosen):
-        pytest.skip("an ordinary user may not read this installation: its folders are root's alone")
-    missing = python(PROBE, user=chosen)["missing"]
-    if missing:
-        pytest.skip(missing)
-    return chosen
-
-
 @pytest.mark.needs_namespace
-def test_every_address_is_ours_inside(user: int | None) -> None:
+def test_every_address_is_ours_inside(python, user) -> None:
     seen = python(ENTER, user=user)
     assert (seen["mode"], seen["same"], seen["moved"], seen["threads"]) == ("namespace", True, True, 1)
     assert seen["interfaces"][0] == [1, "lo"]
@@ -201,7 +123,7 @@ def test_every_address_is_ours_inside(user: int | None) -> None:
 
 
 @pytest.mark.needs_namespace
-def test_the_probe_changes_nothing(user: int | None) -> None:
+def test_the_probe_changes_nothing(python, user) -> None:
     seen = python(
         "import json, os, socket\n"
         "from conformance.network import modes, safety\n"
@@ -216,7 +138,7 @@ def test_the_probe_changes_nothing(user: int | None) -> None:
 
 
 @pytest.mark.needs_namespace
-def test_the_raw_client_comes_from_anywhere_inside(user: int | None) -> None:
+def test_the_raw_client_comes_from_anywhere_inside(python, user) -> None:
     seen = python(
         """
 import json, socket
@@ -255,7 +177,7 @@ print(json.dumps(seen))
 
 
 @pytest.mark.needs_namespace
-def test_with_a_second_thread_the_reason_is_told(user: int | None) -> None:
+def test_with_a_second_thread_the_reason_is_told(python, user) -> None:
     seen = python(
         "import json, threading\n"
         "from conformance.network import modes\n"
@@ -268,7 +190,7 @@ def test_with_a_second_thread_the_reason_is_told(user: int | None) -> None:
 
 
 @pytest.mark.needs_namespace
-def test_inside_a_foreign_namespace_nothing_is_allowed(user: int | None) -> None:
+def test_inside_a_foreign_namespace_nothing_is_allowed(python, user) -> None:
     """A namespace that is not ours (no variable, or another's) is treated like the real network."""
     seen = python(
         "import json, os\n"
@@ -285,7 +207,7 @@ def test_inside_a_foreign_namespace_nothing_is_allowed(user: int | None) -> None
 
 
 @pytest.mark.needs_namespace
-def test_an_interface_that_is_not_ours_ends_the_permission(user: int | None) -> None:
+def test_an_interface_that_is_not_ours_ends_the_permission(python, user) -> None:
     seen = python(
         "import json, os\n"
         "from conformance.network import namespace, safety\n"

@@ -1,7 +1,7 @@
 """Scenes beyond a wire, each in a network namespace of its own: ``scenes.py tun|veth ipv4|ipv6 [NAME …]``.
 
-Prints what was seen as JSON; with exit code 3, why there is no namespace, or no such wire. The servers are plain
-sockets of this process: what they see is what the kernel made of the packets.
+Prints what was seen as JSON; with exit code 3, why there is no namespace, or no such wire. The servers are
+plain sockets of this process: what they see is what the kernel made of the packets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from conformance.network import interfaces, modes, netns
 from conformance.network.plan import SERVER_V4, SERVER_V6
 from conformance.packets import exchange, peer
 from conformance.packets.station import Station
-from conformance.packets.templates import SYN, checksum_is_right, parse as parsed, template
+from conformance.packets.templates import SYN, checksum_is_right, template
+from conformance.packets.templates import parse as parsed
 from conformance.packets.wire import Kind, Wire, open_wire
 from conformance.scenario.actions import Exchange
 
@@ -41,6 +42,7 @@ class Scene:
         self.wire = wire
         self.version = version
         self.address: IPv4Address | IPv6Address = SERVER_V6 if version == 6 else SERVER_V4
+        self.source = parse(SOURCES[version])
         self.station = Station(wire)
         self.lines: list[tuple[str, str]] = []
 
@@ -59,7 +61,7 @@ class Scene:
         """Return "" for a completed exchange, else what came."""
         result = exchange.run(
             self.station,
-            parse(SOURCES[self.version]),
+            self.source,
             self.address,
             25,
             [Exchange.model_validate(turn) for turn in turns],
@@ -262,14 +264,14 @@ def icmp(scene: Scene) -> dict[str, Any]:
                 error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             seen[name] = [failed, size, error != 0]
         # What the kernel learned of the path to this client would answer for the next case.
-        SOURCES[scene.version] = str(parse(SOURCES[scene.version]) + 1)
+        scene.source += 1
     return seen
 
 
 def checksums(scene: Scene) -> dict[str, Any]:
     """A template's packet is answered; with one bit less it is dropped; the answer's checksum is right."""
     build = template(scene.address, 25, SYN, mss=1000)
-    source = int(parse(SOURCES[scene.version]))
+    source = int(scene.source)
     with scene.listener():
         right = build(source, 4000, 7, 0)
         wrong = bytearray(build(source + 1, 4000, 7, 0))
@@ -281,9 +283,7 @@ def checksums(scene: Scene) -> dict[str, Any]:
             answers.append(packet)
     segments = [parsed(one) for one in answers]
     return {
-        "answered": [
-            str(parse(SOURCES[scene.version]).__class__(one.destination)) for one in segments if one
-        ],
+        "answered": [str(type(scene.source)(one.destination)) for one in segments if one],
         "right": [checksum_is_right(one) for one in answers],
         "acknowledged": [one.acknowledgement for one in segments if one],
     }

@@ -46,7 +46,7 @@ def test_a_server_gets_the_same_octets_however_they_are_packed(played: tuple[str
 
 
 def test_the_options_are_seen_on_the_wire(played: tuple[str, dict[str, Any]]) -> None:
-    """Beside SYN, ACK and FIN: a segment for each octet, five octets each time, three copies, two fragments."""
+    """Beside SYN, ACK and FIN: a segment for each octet or five, three copies, fragments."""
     family, seen = played
     counts = {name: packets for name, (_, _, packets, _) in seen["options"].items()}
     before_fin = {name: line for name, (_, _, _, line) in seen["options"].items()}

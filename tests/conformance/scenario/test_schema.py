@@ -44,7 +44,7 @@ KNOWN_WORDS = {
         "const",
     ),
     *("pattern", "minLength", "minimum", "maximum", "items", "minItems", "properties", "patternProperties"),
-    *("additionalProperties", "required", "anyOf", "oneOf"),
+    *("additionalProperties", "propertyNames", "required", "anyOf", "oneOf"),
 }
 
 
@@ -95,6 +95,8 @@ def _valid_object(value: Any, schema: Mapping[str, Any]) -> bool:
     if not isinstance(value, dict):
         return True
     if not value.keys() >= set(schema.get("required", ())):
+        return False
+    if not all(valid(key, schema.get("propertyNames", {})) for key in value):
         return False
     for key, item in value.items():
         known = schema.get("properties", {}).get(key)
