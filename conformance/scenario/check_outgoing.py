@@ -189,7 +189,7 @@ def _evidence(scenario: model.Scenario) -> Iterator[Finding]:
             if not isinstance(step, model.RelayedStep):
                 continue
             for place, expectation in enumerate(step.expect):
-                if expectation.times != 0:
+                if expectation.times != 0 or expectation.control:
                     return
                 doubt = doubt or (block, index, "expect", place, "times")
     if doubt is not None and not _mail_comes_back(scenario):

@@ -43,9 +43,11 @@ class LoginExpectation(Expectation):
 
 
 class SendExpectation(Expectation):
-    """``left``: the client went away in DATA, as 'until' says, and heard nothing of what became of it."""
+    """``left``: the client went away in DATA, as 'until' says, and heard nothing of what became of it;
+    ``answered``: the message was taken or refused at the end of DATA, either will do.
+    """
 
-    outcome: Literal["accepted", "rejected", "left", "oracle"]
+    outcome: Literal["accepted", "rejected", "answered", "left", "oracle"]
     at: Literal["connect", "helo", "auth", "mail", "rcpt", "data"] | None = None
     code: LooseText = Field(default="", description="How the refusal begins, e.g. '550'")
 

@@ -18,7 +18,7 @@ from conformance.scenario.expectations import Expectation
 from conformance.scenario.values import Duration, LooseText, Model, one_or_many
 
 _NAME = r"^[a-z][a-z0-9_-]{0,30}$"
-LIMIT = 180.0
+LIMIT = 120.0
 """Seconds that a step waits for what must happen: a server may wait a minute for a silent next hop."""
 
 Words = Annotated[tuple[str, ...], BeforeValidator(one_or_many)]
@@ -105,12 +105,22 @@ class RelayedExpectation(Expectation):
     at: str | None = Field(default=None, description="Address of the smart host that was connected to")
     mail_from: str | None = None
     rcpt_to: Words | None = Field(default=None, description="Of all transactions together, in any order")
+    never_to: Words = Field(
+        default=(), description="Recipients of whom no smart host has heard, in any message at all"
+    )
     transactions: int | None = Field(default=None, ge=1, description="How many carried the recipients")
     connections: int | None = Field(default=None, ge=1, description="How many brought the messages")
-    content: Literal["identical"] | None = Field(
-        default=None, description="Octet by octet as it was sent, behind trace fields that were put before"
+    content: Literal["identical", "equivalent"] | None = Field(
+        default=None,
+        description="identical: octet by octet as it was sent, behind trace fields that were put before; "
+        "equivalent: or converted to 7 bits, saying the same (RFC 6152)",
     )
     contains: Words = Field(default=(), description="Texts that the message has as it arrived")
+    trace_fields: int | None = Field(
+        default=None,
+        ge=0,
+        description="How many fields 'Received' it has: one for each time that it was taken",
+    )
     ehlo: str | None = Field(default=None, description="A regular expression that the whole argument matches")
     tls: bool | None = None
     user: str | None = Field(default=None, description="Who logged in; '': nobody")

@@ -47,7 +47,7 @@ _DURATION_KEYS = frozenset({"within", "warn_after", "nothing", "advance", "delay
 _REPLY_KEYS = frozenset({"code", "reply", "port"})
 _REPLIES_KEYS = frozenset({"answer", "recipients"})
 _ONE_OR_MANY_KEYS = frozenset(
-    {"expect", "rcpt_to", "by", "asked", "never_asked", "remove", "lacks", "names", "contains"}
+    {"expect", "rcpt_to", "by", "asked", "never_asked", "never_to", "remove", "lacks", "names", "contains"}
     | {"A", "AAAA", "MX", "TXT", "at", "addresses"}
 )
 """Where the value is a list."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conformance.errors import UsageError
-from conformance.selftest import patches
+from conformance.selftest import patches, patches_outgoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,83 @@ FAULTS = (
         breaks=("WIRE-1",),
         seen="behind a client that says nothing, nobody is served",
         apply=patches.gate_blocks_on_one_client,
+    ),
+    Fault(
+        id="bind-address-for-both-families",
+        sentence="The source address for outgoing connections is used for targets of the other family, too.",
+        breaks=("RELAY-9",),
+        seen="with an IPv6 source address nothing gets to an IPv4-only relay",
+        apply=patches_outgoing.bind_address_for_both_families,
+    ),
+    Fault(
+        id="ipv6-source-has-no-route",
+        sentence="An IPv6 source address for outgoing connections is never usable.",
+        breaks=("RELAY-17",),
+        seen="with an IPv6 source address nothing gets to an IPv6 relay",
+        apply=patches_outgoing.ipv6_source_has_no_route,
+    ),
+    Fault(
+        id="bind-address-ignored",
+        sentence="Outgoing connections leave from whatever address the system chooses.",
+        breaks=("RELAY-17",),
+        seen="the next hop sees another source address than the one that is set",
+        apply=patches_outgoing.bind_address_ignored,
+    ),
+    Fault(
+        id="ipv4-always-first",
+        sentence="A is tried before AAAA, whatever the setting says.",
+        breaks=("RELAY-7",),
+        seen="a relay with both families is reached over IPv4 though IPv6 is preferred",
+        apply=patches_outgoing.ipv4_always_first,
+    ),
+    Fault(
+        id="only-first-address-tried",
+        sentence="Of the addresses of a relay only the first is ever tried.",
+        breaks=("RELAY-6",),
+        seen="with the first family dead, mail waits though the other would answer",
+        apply=patches_outgoing.only_first_address_tried,
+    ),
+    Fault(
+        id="self-check-knows-ipv4-only",
+        sentence="Only IPv4 addresses are known as this server's own.",
+        breaks=("RELAY-10",),
+        seen="mail for an IPv6 relay that is the server itself goes round and round",
+        apply=patches_outgoing.self_check_knows_ipv4_only,
+    ),
+    Fault(
+        id="relay-cut-at-last-colon",
+        sentence="What follows the last colon of a relay address is taken for a port.",
+        breaks=("RELAY-3", "RELAY-8"),
+        seen="nothing gets to a relay that is given as an IPv6 address",
+        apply=patches_outgoing.relay_cut_at_last_colon,
+    ),
+    Fault(
+        id="cut-after-data-counts-as-delivered",
+        sentence="A connection that ends in place of the reply to the message counts as delivered.",
+        breaks=("RELAY-11",),
+        seen="a message that the relay never took is gone",
+        apply=patches_outgoing.cut_after_data_counts_as_delivered,
+    ),
+    Fault(
+        id="address-literal-not-understood",
+        sentence="EHLO with an IPv6 address literal is refused as a syntax error.",
+        breaks=("RELAY-16",),
+        seen="a client that calls itself [IPv6:…] is refused at EHLO",
+        apply=patches_outgoing.address_literal_not_understood,
+    ),
+    Fault(
+        id="literal-compared-as-text",
+        sentence="An address literal in EHLO has to be written as this server would write it.",
+        breaks=("RELAY-16",),
+        seen="a client that writes its address in full, or in capitals, is refused",
+        apply=patches_outgoing.literal_compared_as_text,
+    ),
+    Fault(
+        id="ipv6-clients-not-relayed",
+        sentence="Mail of IPv6 clients for other servers is refused, whatever their range allows.",
+        breaks=("RANGE-16",),
+        seen="an IPv6 client whose range allows it gets 550",
+        apply=patches_outgoing.ipv6_clients_not_relayed,
     ),
 )
 """Each turns a run red, with the requirements that it names."""

@@ -1,7 +1,7 @@
 """How each fault is built into the reference server of this process: by replacing one part of it.
 
 The server's modules are imported when a fault is applied, not before: the catalogue is read by processes
-that run no server. A part that is no longer where it was is an error at once (`_replace`), never a
+that run no server. A part that is no longer where it was is an error at once (`parts`), never a
 fault that silently does nothing.
 """
 
@@ -11,15 +11,13 @@ import asyncio
 import contextlib
 import functools
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv6Address
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from conformance.errors import HarnessBug
+from conformance.selftest.parts import replace_part as _replace
 
 if TYPE_CHECKING:
     from reference_server.addresses import IPAddress
@@ -30,18 +28,6 @@ if TYPE_CHECKING:
 STORED_AFTER = 30.0
 """Seconds from the 250 until a message is stored, unless somebody asks for the mailbox before."""
 _GREETINGS = {"smtp": b"220 localhost ESMTP\r\n", "pop3": b"+OK ready\r\n", "imap": b"* OK ready\r\n"}
-
-
-def _replace(owner: Any, name: str, wrong: Any) -> None:
-    """Put ``wrong`` in the place of a part, in every server module that has it by name."""
-    right = getattr(owner, name, None)
-    if right is None:
-        raise HarnessBug(f"selftest: {owner.__name__} has no {name} any more; adapt this fault")
-    setattr(owner, name, wrong)
-    if isinstance(owner, ModuleType):
-        for module_name, module in tuple(sys.modules.items()):
-            if module_name.startswith("reference_server") and getattr(module, name, None) is right:
-                setattr(module, name, wrong)
 
 
 def _change_ranges(change: Callable[[IpRange], IpRange | None]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from .conftest import LIMIT, ServerProcess, StartServer
 from .delivery.conftest import CUT, SILENT, Hop
+from .delivery.test_resolver import Zone
 
 TEXT = "Subject: hello\r\n\r\n.dot\r\nend\r\n"
 
@@ -103,6 +104,22 @@ async def test_mail_for_elsewhere_goes_to_the_relay(site: Site, hop: Hop) -> Non
         "RCPT TO:<sue@other.test>",
     ]
     assert await of(site.queue) == []
+
+
+async def test_a_relay_by_name_is_looked_up_at_the_server_of_the_settings(site: Site, hop: Hop) -> None:
+    zone = Zone()
+    zone.records = {("relay.test", "CNAME"): ["six.test."], ("six.test", "AAAA"): ["::1"]}
+    udp, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: zone, local_addr=("::1", 0))
+    number = udp.get_extra_info("sockname")[1]
+    try:
+        settings = {"smtp_relayer": "relay.test", "dns_server": f"[::1]:{number}", "ipv6_preferred": True}
+        await of(site.server.call, "PUT", "/settings", settings)
+        await of(site.send, "joe@far.test")
+        await of(site.server.until, "queue.delivered")
+    finally:
+        udp.close()
+    assert len(hop.messages) == 1
+    assert {("udp", "relay.test", "AAAA"), ("udp", "six.test", "AAAA")} <= set(zone.asked)
 
 
 async def test_it_waits_is_shown_retried_and_deleted(site: Site, hop: Hop) -> None:

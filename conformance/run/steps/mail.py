@@ -90,10 +90,14 @@ def send(context: Context, step: model.SendStep) -> None:
             until=action.until,
         )
         _remember(context, action, identity, message, result)
-        if not all(result.accepted == (word == "accepted") for word, _code in words):
+        if any(
+            word in ("accepted", "rejected") and result.accepted != (word == "accepted") for word, _ in words
+        ):
             break
     for expectation, (word, code) in zip(step.expect, words, strict=True):
         met = result.accepted == (word == "accepted")
+        if word == "answered":
+            met = result.stage == "data" and bool(result.code)
         if word == "left":
             # At DATA without any word of the server's: the message, or its half, is out.
             met = result.stage == "data" and not result.answer
@@ -145,7 +149,7 @@ def _send_word(
         if expectation.outcome == "oracle":
             raise ScenarioAtFault("'oracle' cannot say what must happen here; write the outcome")
         return expectation.outcome, expectation.code
-    if expectation.outcome == "left":
+    if expectation.outcome in ("answered", "left"):
         return expectation.outcome, ""
     computed = [
         expected_delivery(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from email import policy
+from email.parser import BytesParser
 
 from conformance.adapters.base import Queue
 from conformance.addresses import canonical, parse
@@ -16,9 +18,13 @@ from conformance.run.steps.outgoing import described, laboratory, settle
 from conformance.scenario import model
 from conformance.verdict.judge import Finding, found
 
+_LOOK = 2.0
+"""Seconds between two looks into the queue."""
 SHOWN = 4
 """Things that are wrong, of which a judgement tells."""
 _FIELD = re.compile(rb"[!-9;-~]+:[^\r\n]*(\r\n[ \t][^\r\n]*)*\r\n")
+
+_RECEIVED = re.compile(rb"^Received:", re.IGNORECASE | re.MULTILINE)
 
 
 def relayed(context: Context, step: model.RelayedStep) -> None:
@@ -35,7 +41,7 @@ def relayed(context: Context, step: model.RelayedStep) -> None:
     if any(one.accounted for one in step.expect):
         settle(context, limit)
     else:
-        lab.recording.wait_for(there, limit)
+        _wait(context, lab, there, deadline)
     waiting = Queue()
     if _queue_is_asked(context, step):
         # What came too often, or to the wrong one, has come when nothing is on its way any more.
@@ -44,6 +50,21 @@ def relayed(context: Context, step: model.RelayedStep) -> None:
     context.transcript.action(f"relayed: {_summary(got)}")
     for expectation in step.expect:
         context.judge(expectation, _finding(context, step.relayed, expectation, wanted, got, waiting))
+
+
+def _wait(
+    context: Context, lab: Laboratory, there: Callable[[Sequence[Visit]], bool], deadline: float
+) -> None:
+    """Wait for what must come; no longer than something is on its way, where the server says what it has."""
+    knows = context.alive and "queue" in context.hello.capabilities
+    often = context.configuration.delivery.minutes_between_tries == 0
+    while not lab.recording.wait_for(there, max(0.0, min(_LOOK, deadline - time.monotonic()))):
+        if time.monotonic() >= deadline:
+            return
+        if knows and not often and not any(one.due for one in context.adapter.queue().messages):
+            # What was taken from the queue has arrived, and the rest waits for its next try.
+            lab.recording.wait_for(there, _LOOK)
+            return
 
 
 def _wanted(lab: Laboratory, action: model.Relayed) -> tuple[Sent, ...]:
@@ -108,8 +129,10 @@ def _finding(
     waiting: Queue,
 ) -> Finding:
     wrong = list(_wrong(action, expectation, wanted, got))
+    lab = laboratory(context)
+    heard = {to for one in lab.recording.deliveries for to in (*one.message.rcpt_to, *one.message.refused)}
+    wrong += [f"a smart host was asked to take mail for {to}" for to in expectation.never_to if to in heard]
     if expectation.accounted:
-        lab = laboratory(context)
         returned = {one.identity for one in wanted if notifications(lab.recording.visits, (), one)}
         wrong += _unaccounted(wanted, got, returned, waiting, context.kills)
     words = "; ".join(wrong[:SHOWN])
@@ -193,8 +216,20 @@ def _attributes(expectation: model.RelayedExpectation, sent: Sent, one: Delivery
     for text in expectation.contains:
         if text.encode() not in message.content:
             yield f"it lacks {text!r}"
-    if expectation.content == "identical":
-        yield from different(sent.content, message.content)
+    if expectation.trace_fields is not None:
+        fields = len(_RECEIVED.findall(message.content.partition(b"\r\n\r\n")[0]))
+        if fields != expectation.trace_fields:
+            yield f"it has {fields} fields 'Received'"
+    if expectation.content is not None:
+        converted = expectation.content == "equivalent" and says_the_same(sent.content, message.content)
+        if not converted:
+            yield from different(sent.content, message.content)
+
+
+def says_the_same(sent: bytes, arrived: bytes) -> bool:
+    """Say whether ``arrived`` is the text of ``sent`` in 7 bits (RFC 2045 §6)."""
+    texts = [BytesParser(policy=policy.default).parsebytes(one).get_content() for one in (sent, arrived)]
+    return arrived.isascii() and str(texts[0]).splitlines() == str(texts[1]).splitlines()
 
 
 def different(sent: bytes, arrived: bytes) -> Iterator[str]:

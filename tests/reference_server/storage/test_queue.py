@@ -88,7 +88,16 @@ async def test_a_message_is_kept_once_for_here_and_elsewhere(
         ("joe@far.test", 0),
         ("sue@far.test", 0),
     ]
-    assert await waiting.content(leased.id) == TEXT[SKIP:]
+    assert await waiting.content(leased.id) == leased.content == TEXT[SKIP:]
+
+
+async def test_a_big_text_is_read_by_itself(waiting: SqlMailQueue) -> None:
+    for size in (limits.QUEUE_SMALL, limits.QUEUE_SMALL + 1):
+        await waiting.accept(mail("joe@far.test", content=TEXT[:SKIP] + b"x" * (size - 2) + b"\r\n"))
+    small, big = await waiting.lease(NOW, 10)
+    assert small.content == await waiting.content(small.id)
+    assert big.content is None
+    assert len(await waiting.content(big.id)) == big.size == limits.QUEUE_SMALL + 1
 
 
 async def test_all_or_none(database: Database, waiting: SqlMailQueue) -> None:
