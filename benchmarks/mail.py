@@ -1,9 +1,9 @@
 """Messages a second accepted and relayed over ::1, and syncs a message, beside Postfix.
 
-The same clients, the same sink. Both servers run during all of it and are measured in turns, so that whatever
-else the machine does meets both. Accepted: the next hop takes connections and says nothing, so everything stays
-in the queue. Relayed: from the first client to the last message at the sink. ``smtp-source`` and ``smtp-sink``
-are Postfix's own.
+The same clients, the same sink. Both servers run during all of it and are measured in turns, so that
+whatever else the machine does meets both. Accepted: the next hop takes connections and says nothing, so that
+everything stays in the queue. Relayed: from the first client to the last message at the sink.
+``smtp-source`` and ``smtp-sink`` are Postfix's own.
 """
 
 from __future__ import annotations

@@ -48,7 +48,6 @@ class Summary:
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
     """What the server did besides: it ended by itself, refused a message, left some in its queue."""
-    ambiguous_ids: int = 0
     verdict: Verdict = field(default_factory=Verdict)
 
     @property
@@ -160,7 +159,9 @@ class Storm:
         relayed, unknown = self._hop.copies(self._plan.items)
         doubtful = hop.ambiguous(relayed)
         runs = [Run(each.number, each.killed_at, each.delivered - doubtful) for each in self._site.processes]
-        self.summary.ambiguous_ids = len(doubtful)
+        if doubtful:
+            # Without them the log cannot say which message it means: part of the evidence is missing.
+            self.summary.faults.append(f"{len(doubtful)} trace ids are those of several messages")
         self.summary.verdict = judge.judge(
             self._ledger.attempts, relayed, in_boxes or [], runs, [*unknown, *(strangers or ())]
         )
