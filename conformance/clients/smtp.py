@@ -86,7 +86,8 @@ class Dialogue:
         try:
             reply = self.command("helo", f"EHLO {name}", "2")
         except Refused as refused:
-            if refused.reply.ended is not None or not refused.code.startswith("50"):
+            # 501 is about the name that we gave, and HELO would only hide it.
+            if refused.reply.ended is not None or refused.code not in ("500", "502"):
                 raise
             self.command("helo", f"HELO {name}", "2")
         else:

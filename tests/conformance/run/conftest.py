@@ -19,12 +19,15 @@ from conformance import requirements
 from conformance.adapters.base import (
     AdminAnswer,
     AdminRequest,
+    Advance,
     Configuration,
     Endpoint,
     Feature,
     Hello,
     Limitation,
     PortSpec,
+    Queue,
+    QueueChange,
     Running,
     Status,
 )
@@ -201,6 +204,7 @@ class ScriptedAdapter:
         self.capabilities: tuple[str, ...] = get_args(Feature)
         self.calls: list[str] = []
         self.configurations: list[Configuration] = []
+        self.waiting = Queue()
         self.says = Status(ipv6_available=True)
         self.text = "first line\nlast line"
         self.doors: dict[str, Door] = {}
@@ -254,6 +258,16 @@ class ScriptedAdapter:
     def status(self) -> Status:
         self._called("status")
         return self.says
+
+    def queue(self) -> Queue:
+        self._called("queue")
+        return self.waiting
+
+    def change_queue(self, change: QueueChange) -> None:
+        self._called(f"queue.{change.action}")
+
+    def advance(self, step: Advance) -> None:
+        self._called(f"advance {step.seconds}")
 
     def log(self) -> str:
         self._called("log")
@@ -344,15 +358,17 @@ class Stage:
         server: str = _ONE_PORT,
         requirements_: str = "BIND-2",
         finally_: str = "",
+        more: str = "",
         name: str = "tests.case",
     ) -> Case:
-        """Return a case; ``steps``, ``server`` and ``finally_`` are YAML."""
+        """Return a case; ``steps``, ``server``, ``finally_`` and ``more`` (other keys) are YAML."""
         text = _HEADER.format(
             name=name,
             requirements=requirements_,
             server=indent(dedent(server).strip(), "  "),
             steps=indent(dedent(steps).strip(), "  "),
         )
+        text += more
         if finally_:
             text += "finally:\n" + indent(dedent(finally_).strip(), "  ") + "\n"
         file = self.folder / f"{name}.yaml"
