@@ -124,11 +124,14 @@ def ours(folder: Path, relay_port: int) -> Iterator[tuple[Server, int]]:
 
 
 def accepted(folder: Path, repeat: int, *, kept: bool) -> list[Measurement]:
-    """Measure so often in turns, after one for nothing."""
-    with silence() as port, postfix(their := free_port(HOST), port), ours(folder, port) as (_, our):
+    """Measure so often in turns, after one for nothing. Raises CannotMeasure, for mail not kept, too."""
+    with silence() as port, postfix(their := free_port(HOST), port), ours(folder, port) as (server, our):
         pairs = _in_turns(
             repeat, lambda: submit(our, MESSAGES, kept=kept), lambda: submit(their, MESSAGES, kept=kept)
         )
+        waiting = len(server.call("GET", "/queue"))
+    if waiting != (repeat + 1) * MESSAGES:
+        raise CannotMeasure(f"{waiting} messages are queued, {(repeat + 1) * MESSAGES} were acknowledged")
     what = f"accepted, {'kept connections' if kept else 'a connection each'}"
     return _compared(what, pairs, LEAST_ACCEPTED)
 
