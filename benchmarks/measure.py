@@ -40,14 +40,17 @@ class Measurement:
 
 def table(measurements: Sequence[Measurement]) -> str:
     """Return the measurements for people."""
-    lines = [f"{'':46} {'median':>10} {'lowest':>10} {'highest':>10} {'limit':>10}"]
+    lines = [f"{'':56} {'median':>10} {'lowest':>10} {'highest':>10} {'limit':>10}"]
     for each in measurements:
         numbers = [each.median, min(each.values), max(each.values)]
-        limit = "" if each.limit is None else f"{'≥ ' if each.at_least else ''}{each.limit:,.0f}"
-        row = " ".join(f"{number:>10,.1f}" for number in numbers)
+        # Ratios are small numbers: their second place counts.
+        places = 2 if each.unit in ("times", "") else 1
+        digits = 2 if places == 2 else 0
+        limit = "" if each.limit is None else f"{'≥ ' if each.at_least else ''}{each.limit:,.{digits}f}"
+        row = " ".join(f"{number:>10,.{places}f}" for number in numbers)
         failed = "  MISSED" if each.at_least else "  EXCEEDED"
         verdict = "" if each.limit is None else "  kept" if each.kept else failed
-        lines.append(f"{each.name + ', ' + each.unit:46} {row} {limit:>10}{verdict}")
+        lines.append(f"{', '.join(filter(None, (each.name, each.unit))):56} {row} {limit:>10}{verdict}")
     return "\n".join(lines)
 
 

@@ -36,6 +36,12 @@ class Server:
         self.started = 0.0
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The id of the process that runs, or ran last."""
+        assert self._process is not None
+        return self._process.pid
+
     @contextmanager
     def running(self, *, bare: bool = False) -> Iterator[None]:
         """Start the process; stop it as a system would."""
@@ -111,8 +117,8 @@ class Server:
             raise NeverReadyError(f"the server has ended, exit code {self._process.returncode}:\n{log}")
 
 
-def free_port() -> int:
+def free_port(host: str = HOST) -> int:
     """Return a number that is free now. The server has to have it before it runs, so 0 will not do."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])

@@ -252,7 +252,8 @@ class SmtpSession(Authentication):
             return ROUTING_LOOP
         self._messages += 1
         now = self.services.now()
-        identity = f"{int(now.timestamp()):x}.{self.client.id:x}.{self._messages:x}"
+        # Microseconds: sessions are counted from 1 again by a server that was restarted within the second.
+        identity = f"{int(now.timestamp() * 1_000_000):x}.{self.client.id:x}.{self._messages:x}"
         sender = self.envelope.mail_from
         hop = trace.Hop(
             helo=self.session.host_name,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
 import benchmarks.__main__ as command
-from benchmarks import handshakes, range_table, reinitialize, startup, sweep
+from benchmarks import handshakes, mail, postfix, range_table, reinitialize, startup, sweep
 from benchmarks.measure import CannotMeasure, Measurement, as_json, table
 from benchmarks.server import Server
 
@@ -108,9 +109,50 @@ def test_a_limit_that_is_exceeded_is_code_1(
     monkeypatch.setattr(range_table, "measure", lambda *_: [])
     monkeypatch.setattr(sweep, "measure", cannot)
     monkeypatch.setattr(handshakes, "measure", cannot)
+    monkeypatch.setattr(mail, "measure", lambda *_: [])
     assert command.main([]) == code
     shown = capsys.readouterr()
     assert "greeting" in shown.out
     assert shown.err == "sweep: not measured: no compiler\nhandshakes: not measured: no compiler\n"
     assert command.main(["--json"]) == code
     assert json.loads(capsys.readouterr().out)[0]["median"] == median
+
+
+def test_what_cannot_be_measured_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Server, "prepare", lambda _self: None)
+    for module in (startup, reinitialize, range_table, sweep, handshakes):
+        monkeypatch.setattr(module, "measure", lambda *_: [])
+    monkeypatch.setattr(postfix.shutil, "which", lambda *_args, **_more: None)
+    assert command.main([]) == 0
+    assert "mail beside Postfix: not measured: Postfix is not installed" in capsys.readouterr().err
+
+
+def test_ratios_are_held_against_a_floor() -> None:
+    found = mail._compared("accepted", [(2.0, 1.0), (4.0, 1.0), (2.0, 2.0)], 0.5)
+    assert [each.median for each in found] == [500.0, 1000.0, 0.5]
+    assert found[2].kept
+    assert not mail._compared("accepted", [(2.1, 1.0)], 0.5)[2].kept
+    assert "≥ 0.50" in table(found)
+
+
+def test_syncs_are_read_from_the_tracers_table() -> None:
+    shown = """\
+% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 90.00    0.500000        1000       301         2 fsync
+ 10.00    0.004706          27        42           fdatasync
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.504706          29       343         2 total
+"""
+    assert mail._SYNCS.findall(shown) == ["301", "42"]
+
+
+def test_both_servers_take_and_relay_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        postfix.available()
+    except CannotMeasure as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr(mail, "MESSAGES", 40)
+    assert all(value > 0 for each in mail.relayed(tmp_path / "relayed", 1) for value in each.values)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("conformance", "reference_server", "benchmarks")
+PACKAGES = ("conformance", "reference_server", "benchmarks", "torture")
 MODULE_LINES = 400
 FUNCTION_LINES = 60
 
