@@ -19,6 +19,7 @@ from conformance.adapters.base import (
 )
 from conformance.adapters.reference import ReferenceAdapter
 from conformance.errors import AdapterError
+from conformance.run.patience import again_until
 
 SMTP = PortSpec(name="door", protocol="smtp", address="127.0.0.1")
 NOWHERE = RelaySpec(to="127.0.0.1", port=1, security="starttls_required", user="us", password="geheim")
@@ -78,6 +79,9 @@ def test_what_waits_is_seen_and_gone_with_the_case(reference: ReferenceAdapter, 
     first, second = reference.queue().messages
     assert (first.mail_from, first.rcpt_to) == ("a@b.test", ("c@d.test", "e@f.test"))
     assert first.id != second.id
+    tried = again_until(lambda queue: not any(one.due for one in queue.messages), reference.queue, 60)
+    assert len(tried.messages) == 2
+    assert not any(one.due for one in tried.messages)
     reference.change_queue(QueueChange(action="retry"))
     reference.change_queue(QueueChange(action="delete"))
     assert reference.queue().messages == ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Callable
 
+import dns.message
+import dns.query
 import pytest
 
 from conformance.adapters.base import Queue, Waiting
@@ -200,6 +202,26 @@ def test_names_are_looked_up_here(stage) -> None:
     record = stage.run(steps, server=SERVER, more=HOSTS + "dns: {zone: {relay.test: {AAAA: '::1'}}}\n")
     assert [verdict for _name, verdict in stage.verdicts(record)] == ["fail", "pass"]
     assert stage.adapter.configurations[-1].dns.address == "127.0.0.1"
+
+
+def test_names_are_those_of_the_case(stage) -> None:
+    found = []
+
+    def ask() -> None:
+        query = dns.message.make_query("relay.test", "AAAA")
+        port = stage.adapter.configurations[-1].dns.port
+        answer = dns.query.udp(query, "127.0.0.1", timeout=60, port=port)
+        found.extend(str(item) for rrset in answer.answer for item in rrset)
+
+    stage.adapter.does["queue.retry"] = ask
+    steps = (
+        "- queue: {retry: true}\n"
+        "- {dns: {zone: {relay.test: {AAAA: '::2'}}}, expect: {asked: AAAA relay.test}}\n"
+        "- queue: {retry: true}\n- dns: {remove: relay.test}\n- queue: {retry: true}\n"
+    )
+    names = "dns: {zone: {relay.test: {AAAA: '::1'}}}\n"
+    assert stage.run(steps, server=SERVER, more=HOSTS + names).verdict == "pass"
+    assert found == ["::1", "::2"]
 
 
 SENT = b"Subject: x\r\n\r\nbody\r\n"
