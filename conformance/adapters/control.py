@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import tempfile
@@ -11,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from conformance.errors import AdapterError
+from conformance.network import supervisor
 
 LIMIT = 60.0
 """Seconds for one answer: what became due is looked at first."""
@@ -20,8 +22,10 @@ class ControlSocket:
     """A place for the socket, and the client of it. `close` must be called."""
 
     def __init__(self) -> None:
-        # A folder of its own: the path of a Unix socket has 107 octets at most (unix(7)).
-        self._folder = Path(tempfile.mkdtemp(prefix="sixpost-"))
+        # A folder with a short name: the path of a Unix socket has 107 octets at most (unix(7)). Below that of
+        # the run, which goes with it, however it ends.
+        root = os.environ.get(supervisor.TEMPORARY)
+        self._folder = Path(tempfile.mkdtemp(prefix="sixpost-" if root is None else "", dir=root))
         self.path = self._folder / "control"
 
     def advance(self, seconds: float) -> datetime:
