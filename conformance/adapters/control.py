@@ -22,10 +22,11 @@ class ControlSocket:
     """A place for the socket, and the client of it. `close` must be called."""
 
     def __init__(self) -> None:
-        # A folder with a short name: the path of a Unix socket has 107 octets at most (unix(7)). Below that of
-        # the run, which goes with it, however it ends.
+        # A short name: the path of a Unix socket has 107 octets at most (unix(7)). Below the folder of
+        # the run, which goes with the run, however that ends.
         root = os.environ.get(supervisor.TEMPORARY)
-        self._folder = Path(tempfile.mkdtemp(prefix="sixpost-" if root is None else "", dir=root))
+        prefix = "sixpost-" if root is None else ""
+        self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
         self.path = self._folder / "control"
 
     def advance(self, seconds: float) -> datetime:
