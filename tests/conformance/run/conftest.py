@@ -368,7 +368,6 @@ class Stage:
             server=indent(dedent(server).strip(), "  "),
             steps=indent(dedent(steps).strip(), "  "),
         )
-        text += more
         if finally_:
             text += "finally:\n" + indent(dedent(finally_).strip(), "  ") + "\n"
         text += dedent(more)
